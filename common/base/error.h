@@ -1,0 +1,15 @@
+/* GErrors whose code is a stable ErrorCode of the contract, and their way into and out of messages.
+ */
+#pragma once
+
+#include "common/base/arena.h"
+#include "virtbus/v1/virtbus.h"
+
+#define VB_ERROR (vb_error_quark())
+GQuark vb_error_quark(void);
+
+/* An Error message in the arena. */
+Error *error_make(VbArena *arena, ErrorCode code, const char *format, ...) G_GNUC_PRINTF(3, 4);
+
+/* The same from a GError. One of another domain than VB_ERROR becomes INTERNAL. */
+Error *error_from_gerror(VbArena *arena, const GError *gerror);

@@ -1,0 +1,138 @@
+#include "common/base/message.h"
+
+#include <string.h>
+
+#include "common/base/error.h"
+
+ProtobufCMessage *message_unpack(VbArena *arena, const ProtobufCMessageDescriptor *descriptor,
+                                 const void *bytes, size_t size_bytes, GError **error)
+{
+    if (size_bytes > MESSAGE_MAX_BYTES) {
+        g_set_error(error, VB_ERROR, ERROR_CODE_TOO_LARGE,
+                    "the %s has %zu bytes, at most %d are accepted", descriptor->short_name,
+                    size_bytes, MESSAGE_MAX_BYTES);
+        return NULL;
+    }
+    ProtobufCMessage *message = protobuf_c_message_unpack(
+        descriptor, arena_allocator(arena, MESSAGE_MAX_ARENA_BYTES), size_bytes, bytes);
+    if (message == NULL) {
+        g_set_error(error, VB_ERROR, ERROR_CODE_INVALID_ARGUMENT,
+                    "the %zu bytes are no %s: send the protobuf message itself", size_bytes,
+                    descriptor->short_name);
+    }
+    return message;
+}
+
+/* The way from the outermost message to a field. It lives on the stack of the walk. */
+typedef struct Path {
+    const struct Path *parent;
+    const ProtobufCFieldDescriptor *field;
+    gssize index; /* Of a repeated field; -1: not repeated. */
+} Path;
+
+static void path_append(const Path *path, GString *text)
+{
+    if (path->parent != NULL) {
+        path_append(path->parent, text);
+        g_string_append_c(text, '.');
+    }
+    g_string_append(text, path->field->name);
+    if (path->index >= 0) {
+        g_string_append_printf(text, "[%zd]", path->index);
+    }
+}
+
+static gboolean refuse(const Path *path, GError **error, const char *what)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    path_append(path, text);
+    g_set_error(error, VB_ERROR, ERROR_CODE_INVALID_ARGUMENT, "field %s %s", text->str, what);
+    return FALSE;
+}
+
+static gboolean string_check(const char *text, const Path *path, GError **error)
+{
+    if (!g_utf8_validate(text, -1, NULL)) {
+        return refuse(path, error, "is not valid UTF-8");
+    }
+    for (const char *at = text; *at != '\0'; at = g_utf8_next_char(at)) {
+        if (g_unichar_iscntrl(g_utf8_get_char(at))) {
+            return refuse(path, error, "holds a control character");
+        }
+    }
+    return TRUE;
+}
+
+static gboolean fields_check(const ProtobufCMessage *message, const Path *parent, GError **error);
+
+static gboolean value_check(const void *value, const Path *path, GError **error)
+{
+    const ProtobufCFieldDescriptor *field = path->field;
+    if (field->type == PROTOBUF_C_TYPE_STRING) {
+        const char *text = *(char *const *)value;
+        return text == NULL || string_check(text, path, error);
+    }
+    if (field->type == PROTOBUF_C_TYPE_ENUM) {
+        int number = *(const int *)value;
+        if (protobuf_c_enum_descriptor_get_value(field->descriptor, number) == NULL) {
+            g_autofree char *what = g_strdup_printf("has the unknown value %d", number);
+            return refuse(path, error, what);
+        }
+        return TRUE;
+    }
+    if (field->type == PROTOBUF_C_TYPE_MESSAGE) {
+        const ProtobufCMessage *sub = *(ProtobufCMessage *const *)value;
+        return sub == NULL || fields_check(sub, path, error);
+    }
+    return TRUE;
+}
+
+static size_t value_size_bytes(const ProtobufCFieldDescriptor *field)
+{
+    return field->type == PROTOBUF_C_TYPE_ENUM ? sizeof(int) : sizeof(void *);
+}
+
+static gboolean fields_check(const ProtobufCMessage *message, const Path *parent, GError **error)
+{
+    const ProtobufCMessageDescriptor *descriptor = message->descriptor;
+    const char *base = (const char *)message;
+    for (unsigned i = 0; i < descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &descriptor->fields[i];
+        Path path = {.parent = parent, .field = field, .index = -1};
+        if ((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0 &&
+            *(const uint32_t *)(base + field->quantifier_offset) != field->id) {
+            continue; /* Another member of the oneof is set. */
+        }
+        if (field->label != PROTOBUF_C_LABEL_REPEATED) {
+            if (!value_check(base + field->offset, &path, error)) {
+                return FALSE;
+            }
+            continue;
+        }
+        size_t n_items = *(const size_t *)(base + field->quantifier_offset);
+        const char *items = *(char *const *)(base + field->offset);
+        for (path.index = 0; (size_t)path.index < n_items; path.index++) {
+            const char *item = items + (size_t)path.index * value_size_bytes(field);
+            gboolean checked = field->type == PROTOBUF_C_TYPE_STRING ||
+                               field->type == PROTOBUF_C_TYPE_ENUM ||
+                               field->type == PROTOBUF_C_TYPE_MESSAGE;
+            if (checked && !value_check(item, &path, error)) {
+                return FALSE;
+            }
+        }
+    }
+    return TRUE;
+}
+
+gboolean message_check(const ProtobufCMessage *message, GError **error)
+{
+    return fields_check(message, NULL, error);
+}
+
+GBytes *message_pack(const void *message)
+{
+    size_t size_bytes = protobuf_c_message_get_packed_size(message);
+    uint8_t *packed = g_malloc(size_bytes);
+    protobuf_c_message_pack(message, packed);
+    return g_bytes_new_take(packed, size_bytes);
+}

@@ -1,0 +1,38 @@
+/* The domain XML of one start: a pure function of what was asked and what was found on the host. */
+#pragma once
+
+#include "services/host-agent/host.h"
+
+typedef struct {
+    const char *vm_uuid;
+    const char *operation_id;
+    guint64 epoch;
+    const StartDomain *start;
+    const char *domain_type;     /* "kvm" or "qemu" */
+    const FirmwareRef *firmware; /* NULL: Legacy BIOS. */
+    const char *nvram_path;      /* NULL with UEFI: a stateless loader. */
+    char *const *volume_paths;   /* Absolute, as start->volumes. */
+    char *const *cdrom_paths;    /* Absolute or NULL (empty drive), as start->spec->cdroms. */
+    char *const *socket_paths;   /* As start->spec->nics; NULL where not vhost-user. */
+    EffectiveNic *const *nics;   /* As start->spec->nics; from nic_resolve. */
+    const char *serial_log_path; /* NULL: no serial console. */
+} VbDomainPlan;
+
+/* "vb-<vm uuid>" in the arena. */
+char *domain_name(VbArena *arena, const char *vm_uuid);
+
+/* XML that libvirt's schema accepts. Free with g_free. NULL and an error for a plan that cannot be
+ * expressed. */
+char *domain_xml_build(const VbDomainPlan *plan, GError **error);
+
+/* The effective hardware, read from the XML of the running domain (virDomainGetXMLDesc). `nics`
+ * carries index and mac. In the arena. */
+Hardware *domain_xml_read_hardware(VbArena *arena, const char *xml, GError **error);
+
+/* Whether the XML carries our name for this VM and our metadata; and then its epoch. */
+gboolean domain_xml_is_ours(const char *xml, const char *vm_uuid, guint64 *ret_epoch);
+
+/* The model, MAC and queues of one NIC: N1, N3, N5. Never fails: limits are applied. `before` is
+ * the record's NIC of this index, for its MAC; may be NULL. */
+EffectiveNic *nic_resolve(VbArena *arena, const VmSpec *spec, const NicSpec *nic,
+                          const EffectiveNic *before, guint max_queues);

@@ -1,0 +1,167 @@
+/* The host as the agent's effects see it: configuration, and three small vtables for all that is
+ * real.
+ *
+ *   hypervisor   libvirt           hypervisor_libvirt.c
+ *   switch       Open vSwitch      switch_ovs.c
+ *   files        the file system   files_posix.c
+ *
+ * A simulator or a fault test supplies other vtables; everything above them is the same code. All
+ * calls may block and are made from worker threads, at most one at a time for one VM. Every
+ * function that can fail sets a GError of domain VB_ERROR whose message says what was wrong, with
+ * which id, and what to do.
+ */
+#pragma once
+
+#include <sys/stat.h>
+
+#include "common/base/error.h"
+
+typedef struct {
+    StorageRef ref;
+    char *path; /* Absolute. Images lie in its images/ folder. */
+} VbStorage;
+
+typedef struct {
+    char *host_uuid;
+    char *run_dir;   /* <run_dir>/<vm uuid>/<nic index>: vhost-user sockets. Keep it short. */
+    char *state_dir; /* <state_dir>/<vm uuid>.vm: the journal. */
+    char *log_dir;   /* <log_dir>/<vm uuid>.serial.log */
+    char *swtpm_dir; /* libvirt's swtpm folder: /var/lib/libvirt/swtpm. */
+    char *libvirt_uri;
+    char *domain_type;      /* "auto", "kvm" or "qemu". */
+    char **firmware_dirs;   /* Of QEMU's descriptors, NULL-terminated, in rising precedence of equal
+                               file names. */
+    char *ovs_db;           /* ovs-vsctl --db=; e.g. unix:/run/openvswitch/db.sock. */
+    char *ovs_bridge;       /* Where a vhost-user NIC that names no bridge goes. */
+    char *qemu_user;        /* Owner of socket folders and TPM state: libvirt-qemu on Debian. */
+    char *ovs_group;        /* Group of socket folders. */
+    guint max_queues;       /* Of one NIC. */
+    gint64 port_timeout_ms; /* How long a vhost-user port may take to connect. */
+    GPtrArray *storages;    /* of VbStorage */
+} VbHostConfig;
+
+/* --- The hypervisor
+ * ------------------------------------------------------------------------------------------- */
+
+typedef enum {
+    DOMAIN_NONE,
+    DOMAIN_OURS,
+    DOMAIN_FOREIGN, /* Of our uuid, without our metadata or name. Never touched. */
+} VbDomainPresence;
+
+typedef struct {
+    VbDomainPresence presence;
+    gboolean starting_up; /* Left behind by a killed libvirtd: paused, never to run. */
+    guint64 epoch;        /* From our metadata. */
+    Hardware *hardware;   /* Ours and up; in the arena. `nics` is filled from the metadata-free XML:
+                             mac only. */
+} VbDomainFacts;
+
+typedef enum {
+    DOMAIN_EVENT_STOPPED, /* With a reason. Only this frees the NVRAM. */
+    DOMAIN_EVENT_REBOOT,
+    DOMAIN_EVENT_SHUTDOWN,
+    DOMAIN_EVENT_PANIC,
+    DOMAIN_EVENT_RECONNECTED, /* libvirt is back after an outage: every VM must be looked at.
+                                 vm_uuid is NULL. */
+} VbDomainEventKind;
+
+/* Called on the hypervisor's own thread. */
+typedef void (*VbDomainEventFunction)(void *data, const char *vm_uuid, VbDomainEventKind kind,
+                                      StopReason reason);
+
+typedef struct VbHypervisor VbHypervisor;
+struct VbHypervisor {
+    gboolean (*look)(VbHypervisor *self, VbArena *arena, const char *vm_uuid,
+                     VbDomainFacts *ret_facts, GError **error);
+    /* Creates and starts a transient domain; libvirt validates the XML against its schema. */
+    gboolean (*create)(VbHypervisor *self, const char *xml, GError **error);
+    /* Asks the guest to power off (ACPI). */
+    gboolean (*shutdown)(VbHypervisor *self, const char *vm_uuid, GError **error);
+    /* Pulls the plug. A domain that is not there is a success. Refuses a foreign one. */
+    gboolean (*destroy)(VbHypervisor *self, const char *vm_uuid, GError **error);
+    /* What a UEFI guest can use, best first: "kvm", "qemu"; NULL-terminated, owned by the
+     * hypervisor. */
+    const char *const *(*domain_types)(VbHypervisor *self);
+    /* "QEMU 7.2.22, libvirt 9.0.0"; NULL: libvirt does not answer. Free with g_free. */
+    char *(*version)(VbHypervisor *self);
+    guint (*count_running)(VbHypervisor *self); /* Domains of virtbus. */
+};
+
+/* --- The switch
+ * -----------------------------------------------------------------------------------------------
+ */
+
+typedef struct {
+    const char *vm_uuid;
+    guint nic_index;
+    const char *bridge;
+    const char *socket_path;
+    guint queues;
+    guint mtu; /* 0: the switch's own. */
+} VbPort;
+
+typedef struct VbSwitch VbSwitch;
+struct VbSwitch {
+    /* Adds the port and waits until OVS has taken it (error=[] and ofport >= 0). On failure no row
+     * is left. */
+    gboolean (*plug)(VbSwitch *self, const VbPort *port, GError **error);
+    /* Removes the port of this NIC. One that is not there is a success. */
+    gboolean (*unplug)(VbSwitch *self, const char *vm_uuid, guint nic_index, GError **error);
+    /* NIC indexes of the ports that carry this VM's external_ids: of guint. Free with
+     * g_array_unref. */
+    GArray *(*ports_of)(VbSwitch *self, const char *vm_uuid, GError **error);
+    /* TRUE once QEMU and OVS are connected over the port's socket. */
+    gboolean (*is_connected)(VbSwitch *self, const char *vm_uuid, guint nic_index,
+                             gboolean *ret_connected, GError **error);
+    /* Whether OVS answers and has DPDK; `ret_problem` (g_free) says why not, else NULL. */
+    void (*probe)(VbSwitch *self, gboolean *ret_ovs, gboolean *ret_dpdk, char **ret_problem);
+};
+
+/* --- Files
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+/* System calls as they are: -1 and errno on failure, so that a test can fail the Nth of them. */
+typedef struct VbFiles VbFiles;
+struct VbFiles {
+    int (*open)(VbFiles *self, const char *path, int flags, mode_t mode);
+    ssize_t (*read)(VbFiles *self, int fd, void *bytes, size_t size_bytes);
+    ssize_t (*write)(VbFiles *self, int fd, const void *bytes, size_t size_bytes);
+    int (*fstat)(VbFiles *self, int fd, struct stat *ret_stat);
+    int (*fsync)(VbFiles *self, int fd);
+    int (*close)(VbFiles *self, int fd);
+    int (*lstat)(VbFiles *self, const char *path, struct stat *ret_stat);
+    int (*rename)(VbFiles *self, const char *from, const char *to);
+    int (*unlink)(VbFiles *self, const char *path);
+    int (*mkdir)(VbFiles *self, const char *path, mode_t mode);
+    int (*rmdir)(VbFiles *self, const char *path);
+    int (*symlink)(VbFiles *self, const char *target, const char *path);
+    ssize_t (*readlink)(VbFiles *self, const char *path, char *ret_target, size_t size_bytes);
+    int (*chown)(VbFiles *self, const char *path, uid_t uid,
+                 gid_t gid); /* Does not follow links. */
+    int (*chmod)(VbFiles *self, const char *path, mode_t mode);
+    /* Names in a folder without "." and "..", sorted; NULL and errno on failure. Free with
+     * g_strfreev. */
+    char **(*list)(VbFiles *self, const char *path);
+    int (*free_bytes)(VbFiles *self, const char *path, guint64 *ret_total, guint64 *ret_free);
+    /* qemu-img: makes a disk image at `path`. 0, or -1 with its words in `ret_message` (g_free). */
+    int (*make_disk)(VbFiles *self, const char *path, const char *format, guint64 size_bytes,
+                     const char *image_path, gboolean overlay, char **ret_message);
+};
+
+/* --- Together
+ * -------------------------------------------------------------------------------------------------
+ */
+
+typedef struct {
+    const VbHostConfig *config;
+    VbHypervisor *hypervisor;
+    VbSwitch *ports;
+    VbFiles *files;
+    gint64 (*now_ms)(void *clock);
+    void (*wait_ms)(
+        void *clock,
+        gint64 duration_ms); /* Between two looks at something; never as a wait by itself. */
+    void *clock;
+} VbHost;
