@@ -35,6 +35,11 @@ if clashes:
 
 with open(out_path, "w", encoding="utf-8") as out:
     out.write("/* Made by short-names.py from the .pb-c.h files. */\n#pragma once\n")
+    # protobuf-c gives each enum one value more, only to widen it to an int, which it is already here. Without it a
+    # switch over an enum can be exhaustive.
+    out.write("#include <protobuf-c/protobuf-c.h>\n")
+    out.write("#undef PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE\n")
+    out.write("#define PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(name)\n")
     for header in headers:
         out.write(f'#include "virtbus/v1/{os.path.basename(header)}"\n')
     for name, short in names.items():

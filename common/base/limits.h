@@ -1,0 +1,14 @@
+/* Numbers that more than one process must agree on. */
+#pragma once
+
+enum {
+    /* vm-service sets one absolute deadline. volume-service works to it minus one margin, a host to
+     * it minus two, so that each answer can still be heard by the one who asked. */
+    DEADLINE_MARGIN_MS = 2000,
+    TIMEOUT_MIN_MS = 10 * 1000,
+    TIMEOUT_MAX_MS = 60 * 60 * 1000,
+
+    OUTCOMES_KEPT = 16, /* Finished requests whose repeat gets the same reply. */
+
+    SOCKET_PATH_MAX_BYTES = 107, /* Of a vhost-user socket: DPDK never connects to a longer one. */
+};

@@ -1,0 +1,318 @@
+/* vm-service's core: who may ask what, and when. It knows nothing of storage, libvirt, Kafka or the
+ * clock.
+ *
+ *   input                         goes to
+ *   VmCommand   (vm.commands)     the table below, then the handler it names
+ *   VolumeEvent (volume.events)   vm_on_volume_event  vm_saga.c
+ *   HostReport  (vm.reports)      vm_on_report        vm_saga.c
+ *   RuntimeInput                  vm_on_runtime       vm_saga.c
+ *
+ * LEGAL: a command in a status. Every other pair is refused, with the statuses that would do.
+ *
+ *                      Cre Sta Run Stp Spd Reb Dsg Dst Exg Mig Pau Crs Unk
+ *   UpdateVm            x   .   .   .   x   .   .   .   .   .   .   x   .
+ *   StartVm             x   .   .   .   x   .   .   .   .   .   .   x   .
+ *   StopVm              .   f   x   f   .   f   .   .   .   f   x   .   f     f: forced only
+ *   RebootVm            .   .   x   .   .   .   .   .   .   .   .   .   .
+ *   DestroyVm           x   x   x   x   x   x   .   .   .   x   x   x   x
+ *   RecoverVm           .   .   .   .   .   .   .   x   .   .   .   .   .
+ *   ExpungeVm           .   .   .   .   .   .   .   x   .   .   .   .   .
+ *   ResetNvram          x   .   .   .   x   .   .   .   .   .   .   x   .
+ *   AdoptVolume         x   .   .   .   x   .   .   .   .   .   .   x   .
+ *   ConfirmHostDown     .   .   .   .   .   .   .   .   .   .   .   .   x
+ *   Attach/DetachNic    .   .   x   .   .   .   .   .   .   .   .   .   .
+ *   MigrateVm           .   .   x   .   .   .   .   .   .   .   .   .   .
+ *
+ * CreateVm needs that there is no record. GetVm and ListVolumes are legal in every status.
+ * Quarantined allows these two and ReleaseQuarantine; Expunged allows GetVm alone.
+ */
+#include "services/vm-service/vm_core.h"
+
+#include <string.h>
+
+#include "common/base/limits.h"
+#include "common/base/text.h"
+#include "common/base/uuid.h"
+#include "services/vm-service/vm_context.h"
+#include "services/vm-service/vm_spec.h"
+
+enum { LOGIC_VERSION = 1 };
+
+#define IN(status) (1u << VM_STATUS_##status)
+#define AT_REST    (IN(CREATED) | IN(STOPPED) | IN(CRASHED))
+#define IN_TRANSIT (IN(STARTING) | IN(STOPPING) | IN(REBOOTING) | IN(MIGRATING))
+
+typedef void (*CommandHandler)(VmContext *ctx, const VmCommand *command);
+
+static void create_vm(VmContext *ctx, const VmCommand *command);
+static void stop_vm(VmContext *ctx, const VmCommand *command);
+static void destroy_vm(VmContext *ctx, const VmCommand *command);
+static void get_vm(VmContext *ctx, const VmCommand *command);
+static void list_volumes(VmContext *ctx, const VmCommand *command);
+
+typedef struct {
+    VmCommand__CommandCase kind;
+    const char *name;
+    guint32 legal;
+    CommandHandler handler; /* NULL: this version refuses the command. */
+} Row;
+
+static const Row rows[] = {
+    {VM_COMMAND__COMMAND_UPDATE_VM, "UpdateVm", AT_REST, NULL},
+    {VM_COMMAND__COMMAND_START_VM, "StartVm", AT_REST, vm_start_begin},
+    {VM_COMMAND__COMMAND_STOP_VM, "StopVm", IN(RUNNING) | IN(PAUSED) | IN(UNKNOWN) | IN_TRANSIT,
+     stop_vm},
+    {VM_COMMAND__COMMAND_REBOOT_VM, "RebootVm", IN(RUNNING), NULL},
+    {VM_COMMAND__COMMAND_DESTROY_VM, "DestroyVm",
+     AT_REST | IN(RUNNING) | IN(PAUSED) | IN(UNKNOWN) | IN_TRANSIT, destroy_vm},
+    {VM_COMMAND__COMMAND_RECOVER_VM, "RecoverVm", IN(DESTROYED), NULL},
+    {VM_COMMAND__COMMAND_EXPUNGE_VM, "ExpungeVm", IN(DESTROYED), vm_expunge_begin},
+    {VM_COMMAND__COMMAND_RESET_NVRAM, "ResetNvram", AT_REST, NULL},
+    {VM_COMMAND__COMMAND_ADOPT_VOLUME, "AdoptVolume", AT_REST, NULL},
+    {VM_COMMAND__COMMAND_CONFIRM_HOST_DOWN, "ConfirmHostDown", IN(UNKNOWN), NULL},
+    {VM_COMMAND__COMMAND_RELEASE_QUARANTINE, "ReleaseQuarantine", IN(QUARANTINED), NULL},
+    {VM_COMMAND__COMMAND_ATTACH_NIC, "AttachNic", IN(RUNNING), NULL},
+    {VM_COMMAND__COMMAND_DETACH_NIC, "DetachNic", IN(RUNNING), NULL},
+    {VM_COMMAND__COMMAND_MIGRATE_VM, "MigrateVm", IN(RUNNING), NULL},
+};
+
+static const Row *row_find(VmCommand__CommandCase kind)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        if (rows[i].kind == kind) {
+            return &rows[i];
+        }
+    }
+    return NULL;
+}
+
+static Error *illegal_status(VmContext *ctx, const Row *row)
+{
+    g_autoptr(GString) legal = g_string_new(NULL);
+    for (int status = VM_STATUS_CREATED; status <= VM_STATUS_QUARANTINED; status++) {
+        if ((row->legal & (1u << status)) != 0) {
+            g_string_append_printf(legal, "%s%s", legal->len > 0 ? ", " : "",
+                                   ENUM_LABEL(vm_status, status));
+        }
+    }
+    VmStatus status = ctx->vm->status;
+    ErrorCode code = status == VM_STATUS_QUARANTINED ? ERROR_CODE_QUARANTINED
+                     : ctx->vm->operation != NULL    ? ERROR_CODE_BUSY
+                                                     : ERROR_CODE_ILLEGAL_STATUS;
+    return error_make(ctx->arena, code, "VM %s is %s; %s is legal in: %s", ctx->vm_uuid,
+                      ENUM_LABEL(vm_status, status), row->name, legal->str);
+}
+
+/* A request seen before: its reply again, or silence while it runs. FALSE: it is new. */
+static gboolean answer_repeat(VmContext *ctx, const char *request_id)
+{
+    VmRecord *vm = ctx->vm;
+    if (vm->operation != NULL && strcmp(vm->operation->request_id, request_id) == 0) {
+        return TRUE;
+    }
+    for (size_t i = 0; i < vm->n_outcomes; i++) {
+        if (strcmp(vm->outcomes[i]->request_id, request_id) == 0) {
+            ctx->version = ctx->step->state->version; /* Nothing changes. */
+            vm_emit_reply(ctx, request_id, vm->outcomes[i]->error)->repeated = TRUE;
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+static Error *check_timeout(VmContext *ctx, const VmCommand *command)
+{
+    gint64 timeout_ms = command->timeout_ms;
+    if (timeout_ms == 0 || (timeout_ms >= TIMEOUT_MIN_MS && timeout_ms <= TIMEOUT_MAX_MS)) {
+        return NULL;
+    }
+    return error_make(ctx->arena, ERROR_CODE_INVALID_ARGUMENT,
+                      "timeout_ms is %" G_GINT64_FORMAT ": 0, or %d to %d, is allowed", timeout_ms,
+                      TIMEOUT_MIN_MS, TIMEOUT_MAX_MS);
+}
+
+static void on_command(VmContext *ctx, const VmCommand *command)
+{
+    VmCommand__CommandCase kind = command->command_case;
+    const char *request_id = command->request_id;
+    if (ctx->vm != NULL && answer_repeat(ctx, request_id)) {
+        return;
+    }
+    Error *bad_timeout = check_timeout(ctx, command);
+    if (bad_timeout != NULL) {
+        vm_reply(ctx, request_id, bad_timeout);
+        return;
+    }
+    if (kind == VM_COMMAND__COMMAND_CREATE_VM) {
+        create_vm(ctx, command);
+        return;
+    }
+    if (kind != VM_COMMAND__COMMAND__NOT_SET && ctx->vm == NULL) {
+        vm_reply(ctx, request_id,
+                 error_make(ctx->arena, ERROR_CODE_VM_NOT_FOUND,
+                            "there is no VM %s: check the uuid, or create it", ctx->vm_uuid));
+        return;
+    }
+    if (kind == VM_COMMAND__COMMAND_GET_VM) {
+        get_vm(ctx, command);
+        return;
+    }
+    if (kind == VM_COMMAND__COMMAND_LIST_VOLUMES) {
+        list_volumes(ctx, command);
+        return;
+    }
+    const Row *row = row_find(kind);
+    if (row == NULL) {
+        vm_reply(ctx, request_id,
+                 error_make(ctx->arena, ERROR_CODE_UNKNOWN_COMMAND,
+                            "the request holds no command that this version knows: update "
+                            "virtbus, or mend the producer"));
+        return;
+    }
+    if ((row->legal & (1u << ctx->vm->status)) == 0) {
+        vm_reply(ctx, request_id, illegal_status(ctx, row));
+        return;
+    }
+    if (row->handler == NULL) {
+        vm_reply(ctx, request_id,
+                 error_make(ctx->arena, ERROR_CODE_UNSUPPORTED,
+                            "%s is not supported by this version; VM %s is unchanged", row->name,
+                            ctx->vm_uuid));
+        return;
+    }
+    row->handler(ctx, command);
+}
+
+static void create_vm(VmContext *ctx, const VmCommand *command)
+{
+    if (ctx->vm != NULL) {
+        vm_reply(ctx, command->request_id,
+                 error_make(ctx->arena, ERROR_CODE_VM_EXISTS,
+                            "VM %s exists and is %s: use another uuid", ctx->vm_uuid,
+                            ENUM_LABEL(vm_status, ctx->vm->status)));
+        return;
+    }
+    Error *error = NULL;
+    VmSpec *spec =
+        vm_spec_resolve(ctx->arena, ctx->vm_uuid, command->create_vm->spec, ctx->settings, &error);
+    if (spec == NULL) {
+        vm_reply(ctx, command->request_id, error);
+        return;
+    }
+    VmRecord *vm = ARENA_MSG(ctx->arena, vm_record);
+    vm->spec = spec;
+    vm->created_ms = ctx->now_ms;
+    vm->nvram_needed = vm_spec_needs_nvram(spec, ctx->settings);
+    if (spec->tpm != NULL) {
+        vm->tpm = ARENA_MSG(ctx->arena, tpm_device);
+        vm->tpm->uuid = uuid_derive(ctx->arena, ctx->vm_uuid, "tpm");
+        vm->tpm->version = TPM_VERSION_2_0;
+        vm->tpm->model = spec->tpm->model == TPM_MODEL_TIS ? TPM_MODEL_TIS : TPM_MODEL_CRB;
+    }
+    StateRecord *state = ARENA_MSG(ctx->arena, state_record);
+    state->body_case = STATE_RECORD__BODY_VM;
+    state->vm = vm;
+    ctx->step->state = state;
+    ctx->vm = vm;
+    vm_status_set(ctx, VM_STATUS_CREATED, CAUSE_REQUEST, NULL);
+    vm_reply(ctx, command->request_id, NULL);
+}
+
+static void stop_vm(VmContext *ctx, const VmCommand *command)
+{
+    StopMode mode = command->stop_vm->mode;
+    if (mode == STOP_MODE_UNSPECIFIED) {
+        mode = STOP_MODE_GRACEFUL;
+    }
+    VmStatus status = ctx->vm->status;
+    gboolean calm = status == VM_STATUS_RUNNING || status == VM_STATUS_PAUSED;
+    if (!calm && mode != STOP_MODE_FORCED) {
+        vm_reply(
+            ctx, command->request_id,
+            error_make(ctx->arena,
+                       ctx->vm->operation != NULL ? ERROR_CODE_BUSY : ERROR_CODE_ILLEGAL_STATUS,
+                       "VM %s is %s; only a forced stop is legal there", ctx->vm_uuid,
+                       ENUM_LABEL(vm_status, status)));
+        return;
+    }
+    vm_stop_begin(ctx, command, OPERATION_KIND_STOP, mode);
+}
+
+static void destroy_vm(VmContext *ctx, const VmCommand *command)
+{
+    vm_stop_begin(ctx, command, OPERATION_KIND_DESTROY, STOP_MODE_FORCED);
+}
+
+/* Reads change nothing, so their version is the record's own and their replies are not kept. */
+static void get_vm(VmContext *ctx, const VmCommand *command)
+{
+    ctx->version = ctx->step->state->version;
+    vm_emit_reply(ctx, command->request_id, NULL)->vm = ctx->vm;
+}
+
+/* Passed on: volume-service owns the answer, and vm_on_volume_event turns it into the reply. */
+static void list_volumes(VmContext *ctx, const VmCommand *command)
+{
+    VolumeCommand *ask = vm_ask_volumes(ctx, 0);
+    ask->operation_id = command->request_id;
+    ask->command_case = VOLUME_COMMAND__COMMAND_READ_VOLUMES;
+    ask->read_volumes = ARENA_MSG(ctx->arena, read_volumes);
+}
+
+static VmContext context_open(VbStep *step)
+{
+    VmRecord *vm = step->state != NULL && step->state->body_case == STATE_RECORD__BODY_VM
+                       ? step->state->vm
+                       : NULL;
+    return (VmContext){
+        .step = step,
+        .arena = step->arena,
+        .settings = step->input->settings,
+        .vm_uuid = step->input->vm_uuid,
+        .now_ms = step->input->time_ms,
+        .vm = vm,
+        .version = step_version(step),
+        .fault = step->state != NULL && vm == NULL,
+    };
+}
+
+static VbStepResult vm_step(VbStep *step)
+{
+    VmContext ctx = context_open(step);
+    const VbStepInput *input = step->input;
+    if (ctx.fault) {
+        return STEP_FAULT;
+    }
+    if (input->runtime != NULL) {
+        vm_on_runtime(&ctx, input->runtime);
+    } else if (input->topic == TOPIC_VM_COMMANDS) {
+        on_command(&ctx, (const VmCommand *)input->record);
+    } else if (input->topic == TOPIC_VOLUME_EVENTS) {
+        vm_on_volume_event(&ctx, (const VolumeEvent *)input->record);
+    } else if (input->topic == TOPIC_VM_REPORTS) {
+        vm_on_report(&ctx, (const HostReport *)input->record);
+    } else {
+        return STEP_FAULT;
+    }
+    return ctx.fault ? STEP_FAULT : STEP_OK;
+}
+
+static void vm_refuse(VbStep *step, const char *request_id, const Error *error)
+{
+    VmContext ctx = context_open(step);
+    ctx.version = step->state != NULL ? step->state->version : 0;
+    vm_emit_reply(&ctx, request_id, (Error *)error);
+}
+
+static const VbTopic inputs[] = {TOPIC_VM_COMMANDS, TOPIC_VM_REPORTS, TOPIC_VOLUME_EVENTS};
+
+const VbService vm_service = {
+    .name = "vm-service",
+    .logic_version = LOGIC_VERSION,
+    .inputs = inputs,
+    .n_inputs = G_N_ELEMENTS(inputs),
+    .state_topic = TOPIC_VM_STATE,
+    .journal_topic = TOPIC_VM_JOURNAL,
+    .step = vm_step,
+    .refuse = vm_refuse,
+};

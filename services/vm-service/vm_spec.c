@@ -1,0 +1,415 @@
+/* Checks go from the whole to the parts; the first fault found is the one that is told. */
+#include "services/vm-service/vm_spec.h"
+
+#include <string.h>
+
+#include "common/base/text.h"
+#include "common/base/uuid.h"
+
+enum {
+    NAME_MAX_BYTES = 255,
+    ACCOUNT_MAX_BYTES = 64,
+    FILE_NAME_MAX_BYTES = 255,
+    VCPUS_MAX = 512,
+    DEVICES_MAX = 28, /* Of one kind: q35 offers about thirty root ports. */
+    QUEUES_MAX = 64,
+    MTU_MIN = 68,
+    MTU_MAX = 65535,
+};
+static const guint64 MIB = G_GUINT64_CONSTANT(1) << 20;
+static const guint64 MEMORY_MIN_BYTES = G_GUINT64_CONSTANT(16) << 20;
+static const guint64 MEMORY_MAX_BYTES = G_GUINT64_CONSTANT(16) << 40;
+static const guint64 DISK_MAX_BYTES = G_GUINT64_CONSTANT(1) << 50;
+static const guint64 NVRAM_DEFAULT_BYTES = G_GUINT64_CONSTANT(1) << 20;
+
+/* What one check needs to refuse. A check returns FALSE after it has set the error. */
+typedef struct {
+    VbArena *arena;
+    const VmSpec *spec;
+    Error *error;
+} Check;
+
+static gboolean G_GNUC_PRINTF(3, 4) refuse(Check *check, ErrorCode code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    g_autofree char *text = g_strdup_vprintf(format, args);
+    va_end(args);
+    check->error = error_make(check->arena, code, "%s", text);
+    return FALSE;
+}
+
+gboolean vm_spec_is_uefi(const VmSpec *spec)
+{
+    return spec->firmware == FIRMWARE_UEFI || spec->firmware == FIRMWARE_UEFI_WITH_CSM;
+}
+
+gboolean vm_spec_is_windows(const VmSpec *spec)
+{
+    return spec->platform == PLATFORM_WINDOWS || spec->platform == PLATFORM_WINDOWS_VIRTIO;
+}
+
+gboolean vm_spec_needs_nvram(const VmSpec *spec, const Settings *settings)
+{
+    if (!vm_spec_is_uefi(spec)) {
+        return FALSE;
+    }
+    return spec->tpm != NULL || spec->secure_boot == TOGGLE_ON || settings->nvram_for_all_uefi;
+}
+
+FirmwareClass *vm_spec_firmware_class(VbArena *arena, const VmSpec *spec)
+{
+    if (!vm_spec_is_uefi(spec)) {
+        return NULL;
+    }
+    FirmwareClass *class = ARENA_MSG(arena, firmware_class);
+    class->firmware = spec->firmware;
+    class->secure_boot = spec->secure_boot == TOGGLE_ON;
+    return class;
+}
+
+/* A word that becomes part of a path or a name: no separator, no leading dot. */
+static gboolean is_plain_word(const char *text, size_t max_bytes)
+{
+    size_t length = strlen(text);
+    return length > 0 && length <= max_bytes && text[0] != '.' &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") ==
+               length;
+}
+
+static gboolean check_identity(Check *check)
+{
+    const VmSpec *spec = check->spec;
+    size_t name_bytes = strlen(spec->name);
+    if (name_bytes == 0 || name_bytes > NAME_MAX_BYTES) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.name has %zu bytes, 1 to %d are allowed", name_bytes, NAME_MAX_BYTES);
+    }
+    if (!is_plain_word(spec->account, ACCOUNT_MAX_BYTES)) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.account must be 1 to %d of A-Z a-z 0-9 _ . - and not start with a dot",
+                      ACCOUNT_MAX_BYTES);
+    }
+    return TRUE;
+}
+
+static gboolean check_machine(Check *check)
+{
+    const VmSpec *spec = check->spec;
+    if (spec->vcpus == 0 || spec->vcpus > VCPUS_MAX) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT, "spec.vcpus is %u, 1 to %d are allowed",
+                      spec->vcpus, VCPUS_MAX);
+    }
+    if (spec->memory_bytes < MEMORY_MIN_BYTES || spec->memory_bytes > MEMORY_MAX_BYTES ||
+        spec->memory_bytes % MIB != 0) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.memory_bytes is %" G_GUINT64_FORMAT
+                      ": 16 MiB to 16 TiB, in whole MiB, are allowed",
+                      spec->memory_bytes);
+    }
+    if (!is_plain_word(spec->machine, ACCOUNT_MAX_BYTES)) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.machine must be q35, pc or a canonical machine name");
+    }
+    const char *type = spec->domain_type;
+    if (*type != '\0' && strcmp(type, "kvm") != 0 && strcmp(type, "qemu") != 0) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.domain_type must be kvm, qemu or empty");
+    }
+    if (spec->huge_page_bytes != 0 && spec->memory_bytes % spec->huge_page_bytes != 0) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.memory_bytes is no multiple of spec.huge_page_bytes");
+    }
+    return TRUE;
+}
+
+static gboolean check_firmware(Check *check)
+{
+    const VmSpec *spec = check->spec;
+    if (!vm_spec_is_uefi(spec)) {
+        if (spec->secure_boot == TOGGLE_ON) {
+            return refuse(check, ERROR_CODE_UNSUPPORTED,
+                          "Secure Boot needs UEFI firmware; this VM has Legacy BIOS");
+        }
+        if (spec->tpm != NULL) {
+            return refuse(check, ERROR_CODE_UNSUPPORTED,
+                          "a TPM needs UEFI firmware; this VM has Legacy BIOS");
+        }
+        return TRUE;
+    }
+    if (strstr(spec->machine, "q35") == NULL) {
+        return refuse(check, ERROR_CODE_UNSUPPORTED,
+                      "UEFI firmware needs a q35 machine; spec.machine is %s", spec->machine);
+    }
+    return TRUE;
+}
+
+static gboolean check_image(Check *check, const char *field, size_t i, const char *image)
+{
+    if (*image != '\0' && !is_plain_word(image, FILE_NAME_MAX_BYTES)) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.%s[%zu].image must be a plain file name of the images/ folder", field,
+                      i);
+    }
+    return TRUE;
+}
+
+static gboolean check_vhost_user_disk(Check *check, size_t i, const DiskSpec *disk)
+{
+    if (disk->socket_path[0] != '/') {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.disks[%zu].socket_path must be absolute for a vhost-user disk", i);
+    }
+    if (disk->iops_limit != 0) {
+        return refuse(check, ERROR_CODE_UNSUPPORTED,
+                      "spec.disks[%zu].iops_limit: a vhost-user disk cannot be limited by QEMU; "
+                      "limit it in its back end",
+                      i);
+    }
+    return TRUE;
+}
+
+static gboolean check_disk(Check *check, size_t i)
+{
+    const DiskSpec *disk = check->spec->disks[i];
+    if (disk->type != VOLUME_TYPE_ROOT && disk->type != VOLUME_TYPE_DATA) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.disks[%zu].type must be Root or Data", i);
+    }
+    for (size_t j = 0; j < i; j++) {
+        const DiskSpec *other = check->spec->disks[j];
+        if (other->index == disk->index) {
+            return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                          "spec.disks[%zu].index %u stands twice", i, disk->index);
+        }
+        if (other->type == VOLUME_TYPE_ROOT && disk->type == VOLUME_TYPE_ROOT) {
+            return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                          "spec.disks[%zu]: a VM has at most one root disk", i);
+        }
+    }
+    if (disk->bus == DISK_BUS_VHOST_USER) {
+        return check_vhost_user_disk(check, i, disk);
+    }
+    if (*disk->socket_path != '\0') {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.disks[%zu].socket_path is for vhost-user disks only", i);
+    }
+    if ((disk->size_bytes == 0 && *disk->image == '\0') || disk->size_bytes > DISK_MAX_BYTES) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.disks[%zu].size_bytes must be 1 byte to 1 PiB, or 0 with an image", i);
+    }
+    if (disk->format == VOLUME_FORMAT_DIRECTORY) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.disks[%zu].format must be raw or qcow2", i);
+    }
+    if (disk->image_mode == IMAGE_MODE_OVERLAY &&
+        (*disk->image == '\0' || disk->format == VOLUME_FORMAT_RAW)) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.disks[%zu]: an overlay needs an image and the qcow2 format", i);
+    }
+    return check_image(check, "disks", i, disk->image);
+}
+
+static gboolean is_mac(const char *text)
+{
+    for (size_t i = 0; i < 17; i++) {
+        if (i % 3 == 2 ? text[i] != ':' : !g_ascii_isxdigit(text[i])) {
+            return FALSE;
+        }
+    }
+    /* An odd first byte is a group address, which no NIC may have. */
+    return text[17] == '\0' && g_ascii_xdigit_value(text[1]) % 2 == 0;
+}
+
+static gboolean check_nic_network(Check *check, size_t i, const NicSpec *nic)
+{
+    gboolean named = *nic->bridge != '\0';
+    if (nic->type == NIC_TYPE_UNSPECIFIED) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.nics[%zu].type must be bridge, vhost-user or user", i);
+    }
+    if (nic->type == NIC_TYPE_BRIDGE && !named) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.nics[%zu].bridge must name the Linux bridge", i);
+    }
+    if (named && !is_plain_word(nic->bridge, ACCOUNT_MAX_BYTES)) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT, "spec.nics[%zu].bridge is no bridge name",
+                      i);
+    }
+    if (nic->queues > QUEUES_MAX) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.nics[%zu].queues is %u, at most %d are allowed", i, nic->queues,
+                      QUEUES_MAX);
+    }
+    if (nic->mtu != 0 && (nic->mtu < MTU_MIN || nic->mtu > MTU_MAX)) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.nics[%zu].mtu is %u, %d to %d are allowed", i, nic->mtu, MTU_MIN,
+                      MTU_MAX);
+    }
+    return TRUE;
+}
+
+static gboolean check_nic(Check *check, size_t i)
+{
+    const NicSpec *nic = check->spec->nics[i];
+    gboolean named = *nic->mac != '\0';
+    if (named && !is_mac(nic->mac)) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.nics[%zu].mac is no unicast MAC address", i);
+    }
+    for (size_t j = 0; j < i; j++) {
+        const NicSpec *other = check->spec->nics[j];
+        if (other->index == nic->index) {
+            return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                          "spec.nics[%zu].index %u stands twice", i, nic->index);
+        }
+        if (named && g_ascii_strcasecmp(other->mac, nic->mac) == 0) {
+            return refuse(check, ERROR_CODE_INVALID_ARGUMENT, "spec.nics[%zu].mac %s stands twice",
+                          i, nic->mac);
+        }
+    }
+    return check_nic_network(check, i, nic);
+}
+
+static gboolean check_boot_order(Check *check)
+{
+    const VmSpec *spec = check->spec;
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+    size_t n = spec->n_disks + spec->n_cdroms + spec->n_nics;
+    for (size_t i = 0; i < n; i++) {
+        size_t j = i - spec->n_disks;
+        guint order = i < spec->n_disks    ? spec->disks[i]->boot_order
+                      : j < spec->n_cdroms ? spec->cdroms[j]->boot_order
+                                           : spec->nics[j - spec->n_cdroms]->boot_order;
+        if (order != 0 && !g_hash_table_add(seen, GUINT_TO_POINTER(order))) {
+            return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                          "boot_order %u stands twice among disks, CD-ROMs and NICs", order);
+        }
+    }
+    return TRUE;
+}
+
+static gboolean check_devices(Check *check)
+{
+    const VmSpec *spec = check->spec;
+    if (spec->n_disks > DEVICES_MAX || spec->n_cdroms > 4 || spec->n_nics > DEVICES_MAX ||
+        spec->n_disks + spec->n_nics > DEVICES_MAX) {
+        return refuse(
+            check, ERROR_CODE_INVALID_ARGUMENT,
+            "%zu disks, %zu CD-ROMs and %zu NICs are more than the machine has slots for: "
+            "at most %d disks and NICs together, and 4 CD-ROMs",
+            spec->n_disks, spec->n_cdroms, spec->n_nics, DEVICES_MAX);
+    }
+    for (size_t i = 0; i < spec->n_disks; i++) {
+        if (!check_disk(check, i)) {
+            return FALSE;
+        }
+    }
+    for (size_t i = 0; i < spec->n_cdroms; i++) {
+        if (!check_image(check, "cdroms", i, spec->cdroms[i]->image)) {
+            return FALSE;
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (spec->cdroms[j]->index == spec->cdroms[i]->index) {
+                return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                              "spec.cdroms[%zu].index stands twice", i);
+            }
+        }
+    }
+    for (size_t i = 0; i < spec->n_nics; i++) {
+        if (!check_nic(check, i)) {
+            return FALSE;
+        }
+    }
+    return check_boot_order(check);
+}
+
+static gboolean needs_storage(const VmSpec *spec, const Settings *settings)
+{
+    return spec->n_disks > 0 || spec->n_cdroms > 0 || vm_spec_needs_nvram(spec, settings);
+}
+
+/* S6: the root disk's storage is also that of NvRam and TpmState; a VM without one needs the
+ * default. */
+static gboolean check_storage(Check *check, const Settings *settings)
+{
+    const StorageRef *storage = check->spec->storage;
+    if (storage == NULL) {
+        if (!needs_storage(check->spec, settings)) {
+            return TRUE;
+        }
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.storage is missing, this VM needs volumes, and the deployment has no "
+                      "default storage (option default.storage)");
+    }
+    if (!is_plain_word(storage->name, ACCOUNT_MAX_BYTES) ||
+        storage->type == STORAGE_TYPE_UNSPECIFIED) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.storage needs a name (A-Z a-z 0-9 _ . -) and a type");
+    }
+    return TRUE;
+}
+
+static const char *or_default(VbArena *arena, const char *text, const char *fallback)
+{
+    return *text != '\0' ? text : arena_strdup(arena, fallback);
+}
+
+static void resolve_defaults(VbArena *arena, VmSpec *spec, const Settings *settings)
+{
+    spec->account = (char *)or_default(arena, spec->account, "default");
+    spec->machine = (char *)or_default(arena, spec->machine, "q35");
+    if (spec->platform == PLATFORM_UNSPECIFIED) {
+        spec->platform =
+            spec->image_platform != PLATFORM_UNSPECIFIED ? spec->image_platform : PLATFORM_OTHER;
+    }
+    if (spec->firmware == FIRMWARE_UNSPECIFIED) {
+        spec->firmware = FIRMWARE_LEGACY_BIOS;
+    }
+    if (spec->secure_boot == TOGGLE_UNSPECIFIED) {
+        gboolean on = vm_spec_is_uefi(spec) && settings->secure_boot_default == TOGGLE_ON;
+        spec->secure_boot = on ? TOGGLE_ON : TOGGLE_OFF;
+    }
+    if (spec->storage == NULL || *spec->storage->name == '\0') {
+        spec->storage = arena_copy(arena, settings->default_storage);
+    }
+}
+
+/* S3. The volume's uuid is filled in when volume-service has named it. */
+static void resolve_nvram(VbArena *arena, const char *vm_uuid, VmSpec *spec,
+                          const Settings *settings)
+{
+    if (!vm_spec_needs_nvram(spec, settings)) {
+        spec->nvram = NULL;
+        return;
+    }
+    if (spec->nvram == NULL) {
+        spec->nvram = ARENA_MSG(arena, nvram_spec);
+    }
+    NvramSpec *nvram = spec->nvram;
+    nvram->storage = spec->storage;
+    nvram->name = arena_printf(arena, "nvram-of-VM-%s", vm_uuid);
+    nvram->volume_uuid = arena_strdup(arena, "");
+    if (nvram->size_bytes == 0) {
+        nvram->size_bytes = NVRAM_DEFAULT_BYTES;
+    }
+}
+
+VmSpec *vm_spec_resolve(VbArena *arena, const char *vm_uuid, const VmSpec *asked,
+                        const Settings *settings, Error **ret_error)
+{
+    if (asked == NULL) {
+        *ret_error = error_make(arena, ERROR_CODE_INVALID_ARGUMENT, "the spec is missing");
+        return NULL;
+    }
+    VmSpec *spec = arena_copy(arena, asked);
+    resolve_defaults(arena, spec, settings);
+    Check check = {.arena = arena, .spec = spec};
+    if (!check_identity(&check) || !check_machine(&check) || !check_firmware(&check) ||
+        !check_devices(&check) || !check_storage(&check, settings)) {
+        *ret_error = check.error;
+        return NULL;
+    }
+    resolve_nvram(arena, vm_uuid, spec, settings);
+    return spec;
+}
