@@ -204,7 +204,8 @@ static bool split_address(const char *listen, char **ret_host, char **ret_port)
 {
     const char *colon = strrchr(listen, ':');
     guint64 port;
-    if (!colon || !g_ascii_string_to_unsigned(colon + 1, 10, 0, 65535, &port, NULL))
+    if (!colon || colon == listen ||
+        !g_ascii_string_to_unsigned(colon + 1, 10, 0, 65535, &port, NULL))
         return false;
     size_t length = (size_t)(colon - listen);
     bool has_brackets = length >= 2 && listen[0] == '[' && colon[-1] == ']';
@@ -240,10 +241,9 @@ static int open_listener(const char *text, GError **error)
                     text);
         return -1;
     }
-    const struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-                                   .ai_socktype = SOCK_STREAM};
+    const struct addrinfo hints = {.ai_flags = AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
     struct addrinfo *addresses = NULL;
-    int code = getaddrinfo(*host ? host : NULL, port, &hints, &addresses);
+    int code = getaddrinfo(host, port, &hints, &addresses);
     if (code != 0) {
         g_set_error(error, VB_HEALTH_ERROR, VB_HEALTH_ERROR_LISTEN,
                     "http.listen: host of \"%s\": %s", text, gai_strerror(code));
@@ -300,8 +300,4 @@ void health_stop(void)
     if (server)
         MHD_stop_daemon(server);
     server = NULL;
-    g_mutex_lock(&lock);
-    g_clear_pointer(&conditions, g_ptr_array_unref);
-    g_clear_pointer(&loops, g_ptr_array_unref);
-    g_mutex_unlock(&lock);
 }

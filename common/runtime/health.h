@@ -23,10 +23,10 @@ typedef enum {
     VB_HEALTH_ERROR_LISTEN,  /* the system refuses it: in use, not ours, no such host */
 } VbHealthError;
 
-/* listen: "127.0.0.1:9464", "[::1]:9464", ":9464" (every address); port 0 picks a free one. "" is
- * success without a server. ret_port, if not NULL, is the port, or 0 without a server. */
+/* listen: "127.0.0.1:9464", "[::1]:9464", "0.0.0.0:9464"; port 0 picks a free one. "" is success
+ * without a server. ret_port, if not NULL, is the port, or 0 without a server. */
 bool health_start(const char *listen, uint16_t *ret_port, GError **error);
-/* Ends the server and forgets all conditions and loops. Harmless without a start. */
+/* Ends the server; conditions and loops stay. Harmless without a start. */
 void health_stop(void);
 
 /* Declares a condition, or changes it. reason says why it is unmet; NULL means met. */

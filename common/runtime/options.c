@@ -62,7 +62,8 @@ static void kafka_clear(gpointer data)
 
 static void slot_put(VbOptionSlot *slot, VbOptionRank rank, const char *text, gint64 number)
 {
-    bool appends = (slot->option->flags & VB_OPTION_REPEATABLE) && slot->rank == rank;
+    bool appends =
+        (slot->option->flags & VB_OPTION_REPEATABLE) && slot->rank == rank && slot->texts->len > 0;
     if (!appends)
         g_ptr_array_set_size(slot->texts, 0);
     else

@@ -1,0 +1,283 @@
+/* First everything that can refuse, then what records, then the one command to the host: a refusal
+ * makes nothing. */
+#include "services/volume-service/prepare.h"
+
+#include <string.h>
+
+#include "common/base/limits.h"
+#include "common/base/text.h"
+
+/* The volumes that the VM of this operation needs, in the order of its spec. */
+typedef struct {
+    Volume **volumes;
+    size_t n_volumes;
+} Wanted;
+
+static void want(VolumeContext *ctx, Wanted *wanted, Volume *volume)
+{
+    ARENA_APPEND(ctx->arena, wanted->n_volumes, wanted->volumes, volume);
+}
+
+/* S16: by type and index, never by position. One that is being deleted does not count. */
+static Volume *find_by_type(const VolumeContext *ctx, VolumeType type, guint disk_index)
+{
+    for (size_t i = 0; i < ctx->record->n_volumes; i++) {
+        Volume *volume = ctx->record->volumes[i];
+        if (volume->type == type && volume->disk_index == disk_index &&
+            volume->status != VOLUME_STATUS_DELETING) {
+            return volume;
+        }
+    }
+    return NULL;
+}
+
+/* S13. Other back ends are refused here, before anything is made. */
+static Error *check_storage(VolumeContext *ctx, const PrepareVolumes *prepare)
+{
+    const VmSpec *spec = prepare->spec;
+    if (spec->n_disks == 0 && !prepare->nvram_needed && spec->tpm == NULL) {
+        return NULL;
+    }
+    if (spec->storage == NULL) {
+        return error_make(ctx->arena, ERROR_CODE_INVALID_ARGUMENT,
+                          "VM %s needs volumes and names no storage", ctx->vm_uuid);
+    }
+    if (spec->storage->type != STORAGE_TYPE_LOCAL) {
+        return error_make(ctx->arena, ERROR_CODE_UNSUPPORTED_STORAGE,
+                          "storage %s of VM %s is of type %s; this version keeps volumes on Local "
+                          "storage only",
+                          spec->storage->name, ctx->vm_uuid,
+                          ENUM_LABEL(storage_type, spec->storage->type));
+    }
+    return NULL;
+}
+
+/* A volume on local storage is where it was made, or where a host was asked to make it and has not
+ * answered. */
+static Error *check_place(VolumeContext *ctx, const Volume *volume, const char *host_uuid)
+{
+    if (*volume->host_uuid == '\0' || strcmp(volume->host_uuid, host_uuid) == 0) {
+        return NULL;
+    }
+    return error_make(ctx->arena, ERROR_CODE_STORAGE_NOT_FOUND,
+                      "volume %s (%s) of VM %s is on local storage of host %s: start the VM there",
+                      volume->uuid, ENUM_LABEL(volume_type, volume->type), ctx->vm_uuid,
+                      volume->host_uuid);
+}
+
+static Error *check_places(VolumeContext *ctx, const char *host_uuid)
+{
+    for (size_t i = 0; i < ctx->record->n_volumes; i++) {
+        const Volume *volume = ctx->record->volumes[i];
+        Error *error =
+            volume->status == VOLUME_STATUS_DELETING ? NULL : check_place(ctx, volume, host_uuid);
+        if (error != NULL) {
+            return error;
+        }
+    }
+    return NULL;
+}
+
+static void want_disk(VolumeContext *ctx, Wanted *wanted, const VmSpec *spec, const DiskSpec *disk)
+{
+    if (disk->bus == DISK_BUS_VHOST_USER) {
+        return; /* Its back end owns the bytes. */
+    }
+    Volume *volume = find_by_type(ctx, disk->type, disk->index);
+    if (volume == NULL) {
+        VolumeFormat format =
+            disk->format == VOLUME_FORMAT_RAW ? VOLUME_FORMAT_RAW : VOLUME_FORMAT_QCOW2;
+        volume = volume_add(ctx, spec, disk->type, format);
+        volume->capacity_bytes = disk->size_bytes;
+        volume->disk_index = disk->index;
+        volume->image = disk->image;
+        volume->image_mode =
+            disk->image_mode == IMAGE_MODE_OVERLAY ? IMAGE_MODE_OVERLAY : IMAGE_MODE_COPY;
+    }
+    want(ctx, wanted, volume);
+}
+
+static Wanted want_all(VolumeContext *ctx, const PrepareVolumes *prepare, Volume *nvram)
+{
+    Wanted wanted = {0};
+    const VmSpec *spec = prepare->spec;
+    for (size_t i = 0; i < spec->n_disks; i++) {
+        want_disk(ctx, &wanted, spec, spec->disks[i]);
+    }
+    if (nvram != NULL) {
+        want(ctx, &wanted, nvram);
+    }
+    if (spec->tpm != NULL) {
+        Volume *tpm = find_by_type(ctx, VOLUME_TYPE_TPM_STATE, 0);
+        if (tpm == NULL) {
+            tpm = volume_add(ctx, spec, VOLUME_TYPE_TPM_STATE, VOLUME_FORMAT_DIRECTORY);
+        }
+        want(ctx, &wanted, tpm);
+    }
+    return wanted;
+}
+
+static void ask_create(VolumeContext *ctx, const Wanted *missing)
+{
+    VolumeOperation *operation = ctx->record->operation;
+    CreateVolumes *create = ARENA_MSG(ctx->arena, create_volumes);
+    for (size_t i = 0; i < missing->n_volumes; i++) {
+        Volume *volume = missing->volumes[i];
+        volume->host_uuid = operation->host_uuid;
+        volume_status_set(ctx, volume, VOLUME_STATUS_CREATING);
+    }
+    create->n_volumes = missing->n_volumes;
+    create->volumes = missing->volumes;
+    create->firmware_class = operation->prepare->firmware_class;
+    create->pinned_firmware = operation->prepare->pinned_firmware;
+    HostCommand *ask = volume_ask_host(ctx, operation->host_uuid, "create",
+                                       operation->expires_ms - DEADLINE_MARGIN_MS);
+    ask->command_case = HOST_COMMAND__COMMAND_CREATE_VOLUMES;
+    ask->create_volumes = create;
+    operation->host_operation_id = ask->operation_id;
+}
+
+static void answer(VolumeContext *ctx, Error *error, const Wanted *wanted)
+{
+    VolumeOperation *operation = ctx->record->operation;
+    VolumesPrepared *prepared = ARENA_MSG(ctx->arena, volumes_prepared);
+    prepared->error = error;
+    if (error == NULL) {
+        prepared->n_volumes = wanted->n_volumes;
+        prepared->volumes = wanted->volumes;
+    }
+    VolumeEvent *event = volume_emit(ctx, operation->id);
+    event->event_case = VOLUME_EVENT__EVENT_VOLUMES_PREPARED;
+    event->volumes_prepared = prepared;
+    ctx->record->last_operation_id = operation->id;
+    ctx->record->operation = NULL;
+}
+
+void prepare_end(VolumeContext *ctx, Error *error)
+{
+    answer(ctx, error, NULL);
+}
+
+void prepare_plan(VolumeContext *ctx)
+{
+    VolumeOperation *operation = ctx->record->operation;
+    const PrepareVolumes *prepare = operation->prepare;
+    gboolean wait = FALSE;
+    Error *error = check_storage(ctx, prepare);
+    error = error != NULL ? error : check_places(ctx, operation->host_uuid);
+    Volume *nvram = error == NULL ? nvram_settle(ctx, prepare, &wait, &error) : NULL;
+    if (error != NULL) {
+        prepare_end(ctx, error);
+        return;
+    }
+    if (wait) {
+        volume_delete_due(ctx);
+        return;
+    }
+    Wanted wanted = want_all(ctx, prepare, nvram);
+    Wanted missing = {0};
+    for (size_t i = 0; i < wanted.n_volumes; i++) {
+        if (wanted.volumes[i]->status != VOLUME_STATUS_READY) {
+            want(ctx, &missing, wanted.volumes[i]);
+        }
+    }
+    if (missing.n_volumes > 0) {
+        ask_create(ctx, &missing);
+    } else {
+        answer(ctx, NULL, &wanted);
+    }
+    volume_delete_due(ctx); /* What the four-way table has just doomed. */
+}
+
+/* One volume's result. A success counts whenever it comes; a refusal only from the command that is
+ * out, because an older one says nothing about what came after it. */
+static void apply_result(VolumeContext *ctx, const HostReport *report, const VolumeResult *result,
+                         gboolean current)
+{
+    Volume *volume = result->volume != NULL ? volume_find(ctx, result->volume->uuid) : NULL;
+    if (volume == NULL || volume->status != VOLUME_STATUS_CREATING ||
+        strcmp(volume->host_uuid, report->host_uuid) != 0) {
+        return;
+    }
+    if (result->error == NULL) {
+        volume->actual_size_bytes = result->volume->actual_size_bytes;
+        if (result->volume->capacity_bytes != 0) {
+            volume->capacity_bytes = result->volume->capacity_bytes;
+        }
+        if (result->volume->firmware != NULL) {
+            volume->firmware = result->volume->firmware;
+        }
+        volume->ever_ready = TRUE;
+        volume->last_error = NULL;
+        volume_status_set(ctx, volume, VOLUME_STATUS_READY);
+    } else if (current) {
+        volume->last_error = result->error;
+        volume->host_uuid = arena_strdup(ctx->arena, "");
+        volume_status_set(ctx, volume, VOLUME_STATUS_NOT_INSTANTIATED);
+    }
+}
+
+static Error *first_error(const HostReport *report)
+{
+    if (report->error != NULL) {
+        return report->error;
+    }
+    const VolumesCreated *created = report->volumes_created;
+    for (size_t i = 0; i < created->n_results; i++) {
+        if (created->results[i]->error != NULL) {
+            return created->results[i]->error;
+        }
+    }
+    return NULL;
+}
+
+void prepare_on_created(VolumeContext *ctx, const HostReport *report)
+{
+    const VolumeOperation *operation = ctx->record->operation;
+    gboolean current = operation != NULL && operation->kind == VOLUME_OPERATION_KIND_PREPARE &&
+                       strcmp(operation->host_operation_id, report->operation_id) == 0;
+    const VolumesCreated *created = report->volumes_created;
+    for (size_t i = 0; i < created->n_results; i++) {
+        apply_result(ctx, report, created->results[i], current);
+    }
+    if (!current) {
+        return;
+    }
+    Error *error = first_error(report);
+    if (error != NULL) {
+        prepare_end(ctx, error);
+        return;
+    }
+    Volume *nvram = NULL;
+    for (size_t i = 0; operation->prepare->nvram_needed && i < ctx->record->n_volumes; i++) {
+        Volume *volume = ctx->record->volumes[i];
+        if (volume->type == VOLUME_TYPE_NV_RAM && volume->status == VOLUME_STATUS_READY) {
+            nvram = volume;
+        }
+    }
+    Wanted wanted = want_all(ctx, operation->prepare, nvram);
+    for (size_t i = 0; i < wanted.n_volumes; i++) {
+        if (wanted.volumes[i]->status != VOLUME_STATUS_READY) {
+            prepare_end(ctx, error_make(ctx->arena, ERROR_CODE_INTERNAL,
+                                        "host %s said nothing of volume %s", report->host_uuid,
+                                        wanted.volumes[i]->uuid));
+            return;
+        }
+    }
+    answer(ctx, NULL, &wanted);
+}
+
+void prepare_on_undeliverable(VolumeContext *ctx, const Undeliverable *undeliverable)
+{
+    for (size_t i = 0; i < ctx->record->n_volumes; i++) {
+        Volume *volume = ctx->record->volumes[i];
+        if (volume->status == VOLUME_STATUS_CREATING &&
+            strcmp(volume->host_uuid, undeliverable->host_uuid) == 0) {
+            volume->host_uuid = arena_strdup(ctx->arena, "");
+            volume_status_set(ctx, volume, VOLUME_STATUS_NOT_INSTANTIATED);
+        }
+    }
+    prepare_end(ctx, error_make(ctx->arena, ERROR_CODE_HOST_UNKNOWN,
+                                "host %s has no command topic: see `virtbusctl host list`",
+                                undeliverable->host_uuid));
+}

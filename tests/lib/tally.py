@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""Runs one suite and counts its single tests, as the test programs report them in TAP.
+
+usage: tally.py RESULT ctest BUILD_DIR JOBS LABEL...
+       tally.py RESULT programs PROGRAM...
+
+It shows one line a program, and a failed program's whole output. RESULT gets one JSON object a
+program: passed, failed, skipped. Exit 1 when anything failed. A program that crashed, that ran out
+of time, that ran fewer tests than it announced, or none, counts as failed even when each test that
+it reported passed.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+TAP = re.compile(r"(not )?ok\b(?: (\d+))?(?:\s*-)?\s*(# ?SKIP\b)?\s*(.*)")
+PLAN = re.compile(r"1\.\.(\d+)$")
+CTEST_OUTPUT = re.compile(r"^(\d+): ?(.*)$")
+CTEST_END = re.compile(r"^ *\d+/\d+ Test +#(\d+): (\S+) \.+ *(.*?) +([\d.]+) sec")
+
+
+def judge(name, lines, healthy, ending):
+    """Counts the TAP in LINES. HEALTHY: the program ended with status 0; ENDING says how it did."""
+    passed, failed, skipped, announced, reported = 0, [], [], 0, 0
+    for number, line in enumerate(lines):
+        plan, test = PLAN.match(line), TAP.match(line)
+        if plan:
+            announced += int(plan.group(1))
+        elif test:
+            reported += test.group(2) is not None
+            if test.group(3):
+                reason = lines[number - 1] if number and not is_tap(lines[number - 1]) else ""
+                skipped.append(f"{test.group(4)}: {reason or 'it gives no reason'}")
+            elif test.group(1):
+                failed.append(test.group(4))
+            else:
+                passed += 1
+    if not passed + len(failed) + len(skipped):
+        failed.append(f"{name} reported no test ({ending})")
+    elif reported < announced:
+        failed.append(f"{name} reported {reported} of {announced} tests ({ending})")
+    elif not healthy and not failed:
+        failed.append(f"{name} ended badly after its tests ({ending})")
+    return {"name": name, "passed": passed, "failed": failed, "skipped": skipped}
+
+
+def is_tap(line):
+    return bool(PLAN.match(line) or TAP.match(line))
+
+
+def show(result, lines, seconds):
+    failed, skipped = len(result["failed"]), len(result["skipped"])
+    counts = f"{result['passed']:4} passed"
+    counts += f", {failed} FAILED" if failed else ""
+    counts += f", {skipped} skipped" if skipped else ""
+    print(f"  {result['name']:<28}{seconds:8.2f} s  {counts}", flush=True)
+    if failed:
+        for line in lines:
+            print(f"    | {line}")
+    for name in result["failed"]:
+        print(f"    FAILED {name}")
+    for name in result["skipped"]:
+        print(f"    skipped {name}")
+    sys.stdout.flush()
+
+
+def run_ctest(build, jobs, labels):
+    """Yields (result, lines, seconds) for each test that ctest runs under one of the labels."""
+    outputs = {}
+    command = ["ctest", "--test-dir", build, "-V", "-j", jobs, "-L", f"^({'|'.join(labels)})$"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors="replace",
+                          env={**os.environ, "CMOCKA_MESSAGE_OUTPUT": "TAP"}) as process:
+        for line in process.stdout:
+            line = line.rstrip("\n")
+            output, end = CTEST_OUTPUT.match(line), CTEST_END.match(line)
+            if output:
+                outputs.setdefault(output.group(1), []).append(output.group(2))
+            elif end:
+                # The first lines are ctest's own: the command, its folder, its time limit.
+                lines = [text for text in outputs.get(end.group(1), [])
+                         if not re.match(r"(Test command|Working Directory|Environment "
+                                         r"variables):|Test timeout computed", text)]
+                how = end.group(3).strip("*: ")
+                result = judge(end.group(2), lines, how == "Passed", how)
+                yield result, lines, float(end.group(4))
+
+
+def run_programs(programs):
+    for program in programs:
+        begin = time.monotonic()
+        done = subprocess.run([program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="replace")
+        lines = done.stdout.splitlines()
+        result = judge(os.path.basename(program), lines, done.returncode == 0,
+                       f"exit status {done.returncode}")
+        yield result, lines, time.monotonic() - begin
+
+
+def main():
+    result_path, kind, *rest = sys.argv[1:]
+    runs = run_ctest(rest[0], rest[1], rest[2:]) if kind == "ctest" else run_programs(rest)
+    count = bad = 0
+    with open(result_path, "a", encoding="utf-8") as file:
+        for result, lines, seconds in runs:
+            show(result, lines, seconds)
+            print(json.dumps(result), file=file, flush=True)
+            count += 1
+            bad += bool(result["failed"])
+        if not count:
+            name = " ".join(rest)
+            print(f"  no test found: {name}")
+            print(json.dumps({"name": name, "passed": 0, "failed": [f"{name}: no test found"],
+                              "skipped": []}), file=file)
+    return 1 if bad or not count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
