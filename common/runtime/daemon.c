@@ -56,6 +56,9 @@ bool daemon_start(const VbProgram *program, int argc, char *const *argv, VbOptio
     log_event(VB_LOG_INFO, "started", "The daemon starts.", "version", program->version, "pid",
               log_number(getpid()), "http.listen", *listen ? listen : NULL, "http.port",
               *listen ? log_number(port) : NULL, NULL);
+    for (const char *const *name = options_get_ignored(options); *name; name++)
+        log_event(VB_LOG_WARNING, "variable-ignored",
+                  "This environment variable is no option here.", "variable", *name, NULL);
     *ret_options = g_steal_pointer(&options);
     return true;
 }

@@ -109,6 +109,8 @@ VbOptions *options_new(const VbProgram *program)
     options->program = program;
     options->slots = g_array_new(FALSE, FALSE, sizeof(VbOptionSlot));
     g_array_set_clear_func(options->slots, slot_clear);
+    options->ignored = g_ptr_array_new_with_free_func(g_free);
+    g_ptr_array_add(options->ignored, NULL);
     options->kafka = g_array_new(FALSE, FALSE, sizeof(VbKafkaProperty));
     g_array_set_clear_func(options->kafka, kafka_clear);
     add_table(options, base_table);
@@ -122,6 +124,7 @@ void options_free(VbOptions *options)
         return;
     g_array_free(options->slots, TRUE);
     g_array_free(options->kafka, TRUE);
+    g_ptr_array_free(options->ignored, TRUE);
     g_free(options);
 }
 
@@ -243,4 +246,9 @@ const VbKafkaProperty *options_get_kafka(const VbOptions *options, size_t *ret_n
 {
     *ret_n = options->kafka->len;
     return (const VbKafkaProperty *)(void *)options->kafka->data;
+}
+
+const char *const *options_get_ignored(const VbOptions *options)
+{
+    return (const char *const *)options->ignored->pdata;
 }

@@ -5,8 +5,9 @@
  * with one group [virtbus]), the environment (topic.prefix is VIRTBUS_TOPIC_PREFIX), the command
  * line (--topic.prefix=x or --topic.prefix x). Help, Markdown and every check come from the table.
  *
- * It refuses: unknown names in any source (a typing error must not become a default), values
- * outside the declared type, and text that is not UTF-8. It knows no option's meaning.
+ * It refuses: unknown names (a typing error must not become a default; in the environment they are
+ * told instead, because daemons share it and container platforms add variables of their own),
+ * values outside the declared type, and text that is not UTF-8. It knows no option's meaning.
  */
 #pragma once
 
@@ -98,6 +99,9 @@ bool options_get_bool(const VbOptions *options, const char *name);
 gint64 options_get_duration_ms(const VbOptions *options, const char *name);
 gint64 options_get_size_bytes(const VbOptions *options, const char *name);
 int options_get_enum(const VbOptions *options, const char *name);
+
+/* VIRTBUS_... variables that are no option of this program: told, not refused. NULL at the end. */
+const char *const *options_get_ignored(const VbOptions *options);
 
 /* The kafka.NAME properties, each name once, the highest source's value. Owned by options. */
 const VbKafkaProperty *options_get_kafka(const VbOptions *options, size_t *ret_n);

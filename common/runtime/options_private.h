@@ -22,8 +22,9 @@ typedef struct {
 
 struct VbOptions {
     const VbProgram *program;
-    GArray *slots; /* VbOptionSlot */
-    GArray *kafka; /* VbKafkaProperty */
+    GArray *slots;      /* VbOptionSlot */
+    GArray *kafka;      /* VbKafkaProperty */
+    GPtrArray *ignored; /* char *, NULL at the end */
     VbOptionsAction action;
 };
 

@@ -134,9 +134,10 @@ static bool apply_variable(VbOptions *options, const char *variable, const char 
         g_autofree char *name = g_strdelimit(g_ascii_strdown(tail, -1), "_", '.');
         return options_set_kafka(options, source, name, value, error);
     }
-    return fail(error, VB_OPTIONS_ERROR_UNKNOWN,
-                "%s: %s has no such option; --help lists them, unset the variable", source,
-                options->program->name);
+    /* Not refused: daemons share environments, and container platforms add variables of their own.
+     */
+    g_ptr_array_insert(options->ignored, (int)options->ignored->len - 1, g_strdup(variable));
+    return true;
 }
 
 static bool apply_environment(VbOptions *options, const char *const *environment, GError **error)

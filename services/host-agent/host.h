@@ -66,7 +66,7 @@ typedef enum {
                                  vm_uuid is NULL. */
 } VbDomainEventKind;
 
-/* Called on the hypervisor's own thread. */
+/* Called on a thread of the hypervisor's; it must not block. */
 typedef void (*VbDomainEventFunction)(void *data, const char *vm_uuid, VbDomainEventKind kind,
                                       StopReason reason);
 
@@ -74,8 +74,10 @@ typedef struct VbHypervisor VbHypervisor;
 struct VbHypervisor {
     gboolean (*look)(VbHypervisor *self, VbArena *arena, const char *vm_uuid,
                      VbDomainFacts *ret_facts, GError **error);
-    /* Creates and starts a transient domain; libvirt validates the XML against its schema. */
-    gboolean (*create)(VbHypervisor *self, const char *xml, GError **error);
+    /* Creates and starts a transient domain; libvirt validates the XML against its schema. A call
+     * that has not come back after `timeout_ms` is unblocked by destroying the domain, and fails. */
+    gboolean (*create)(VbHypervisor *self, const char *vm_uuid, const char *xml, gint64 timeout_ms,
+                       GError **error);
     /* Asks the guest to power off (ACPI). */
     gboolean (*shutdown)(VbHypervisor *self, const char *vm_uuid, GError **error);
     /* Pulls the plug. A domain that is not there is a success. Refuses a foreign one. */
@@ -88,9 +90,7 @@ struct VbHypervisor {
     guint (*count_running)(VbHypervisor *self); /* Domains of virtbus. */
 };
 
-/* --- The switch
- * -----------------------------------------------------------------------------------------------
- */
+/* --- The switch ------------------------------------------------------------------------------ */
 
 typedef struct {
     const char *vm_uuid;
@@ -118,9 +118,7 @@ struct VbSwitch {
     void (*probe)(VbSwitch *self, gboolean *ret_ovs, gboolean *ret_dpdk, char **ret_problem);
 };
 
-/* --- Files
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- Files ----------------------------------------------------------------------------------- */
 
 /* System calls as they are: -1 and errno on failure, so that a test can fail the Nth of them. */
 typedef struct VbFiles VbFiles;
@@ -150,9 +148,7 @@ struct VbFiles {
                      const char *image_path, gboolean overlay, char **ret_message);
 };
 
-/* --- Together
- * -------------------------------------------------------------------------------------------------
- */
+/* --- Together -------------------------------------------------------------------------------- */
 
 typedef struct {
     const VbHostConfig *config;

@@ -39,9 +39,7 @@ static void host_remember(VmContext *ctx, const char *host_uuid)
     ARENA_APPEND(ctx->arena, vm->n_seen_host_uuids, vm->seen_host_uuids, (char *)host_uuid);
 }
 
-/* --- Start
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- Start ----------------------------------------------------------------------------------- */
 
 /* The build of the last start, while it is still of the class that the configuration asks for. */
 static FirmwareRef *pinned_firmware(const VmRecord *vm, const FirmwareClass *wanted)
@@ -388,9 +386,7 @@ static void on_domain_observed(VmContext *ctx, const HostReport *report)
     }
 }
 
-/* --- Expunge
- * --------------------------------------------------------------------------------------------------
- */
+/* --- Expunge --------------------------------------------------------------------------------- */
 
 /* Once begun it never goes back: what is deleted cannot be promised any more. Also sent again when
  * time has passed. */

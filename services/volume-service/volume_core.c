@@ -39,9 +39,7 @@ static VolumeOperation *operation_begin(VolumeContext *ctx, const VolumeCommand 
     return operation;
 }
 
-/* --- Commands
- * -------------------------------------------------------------------------------------------------
- */
+/* --- Commands -------------------------------------------------------------------------------- */
 
 static void refuse_prepare(VolumeContext *ctx, const VolumeCommand *command, Error *error)
 {
@@ -142,9 +140,7 @@ static void on_command(VolumeContext *ctx, const VolumeCommand *command)
     }
 }
 
-/* --- Reports
- * --------------------------------------------------------------------------------------------------
- */
+/* --- Reports --------------------------------------------------------------------------------- */
 
 static void stop_waiting(VolumeContext *ctx, const char *volume_uuid)
 {
@@ -309,9 +305,7 @@ static void on_runtime(VolumeContext *ctx, const RuntimeInput *input)
     }
 }
 
-/* --- The step
- * -------------------------------------------------------------------------------------------------
- */
+/* --- The step -------------------------------------------------------------------------------- */
 
 static void earlier(StateRecord *state, gint64 at_ms, char *id)
 {
