@@ -21,18 +21,23 @@ typedef struct {
 /* "vb-<vm uuid>" in the arena. */
 char *domain_name(VbArena *arena, const char *vm_uuid);
 
-/* XML that libvirt's schema accepts. Free with g_free. NULL and an error for a plan that cannot be
- * expressed. */
+/* XML that libvirt's schema accepts. Free with g_free. NULL and INVALID_ARGUMENT, UNSUPPORTED or a
+ * firmware code for a plan that cannot be expressed. */
 char *domain_xml_build(const VbDomainPlan *plan, GError **error);
 
-/* The effective hardware, read from the XML of the running domain (virDomainGetXMLDesc). `nics`
- * carries index and mac. In the arena. */
+/* The effective hardware, read from the XML of the running domain (virDomainGetXMLDesc): what
+ * domain_xml_build takes back as start->hardware. Of `firmware` it knows the code path only, of
+ * `nics` index and MAC only. cpu_model is "model,+feature,-feature", or empty where libvirt names
+ * no concrete one. In the arena. NULL and HYPERVISOR when it is no domain's XML. */
 Hardware *domain_xml_read_hardware(VbArena *arena, const char *xml, GError **error);
 
 /* Whether the XML carries our name for this VM and our metadata; and then its epoch. */
 gboolean domain_xml_is_ours(const char *xml, const char *vm_uuid, guint64 *ret_epoch);
 
+/* The VM's own platform, else its image's, else Other (N2). Never UNSPECIFIED. */
+Platform domain_platform(const VmSpec *spec);
+
 /* The model, MAC and queues of one NIC: N1, N3, N5. Never fails: limits are applied. `before` is
- * the record's NIC of this index, for its MAC; may be NULL. */
-EffectiveNic *nic_resolve(VbArena *arena, const VmSpec *spec, const NicSpec *nic,
-                          const EffectiveNic *before, guint max_queues);
+ * the record's NIC of this index, for its MAC; may be NULL. In the arena. */
+EffectiveNic *nic_resolve(VbArena *arena, const char *vm_uuid, const VmSpec *spec,
+                          const NicSpec *nic, const EffectiveNic *before, guint max_queues);

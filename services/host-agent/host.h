@@ -36,7 +36,6 @@ typedef struct {
     char *qemu_user;        /* Owner of socket folders and TPM state: libvirt-qemu on Debian. */
     char *ovs_group;        /* Group of socket folders. */
     guint max_queues;       /* Of one NIC. */
-    gint64 port_timeout_ms; /* How long a vhost-user port may take to connect. */
     GPtrArray *storages;    /* of VbStorage */
 } VbHostConfig;
 
@@ -75,7 +74,8 @@ struct VbHypervisor {
     gboolean (*look)(VbHypervisor *self, VbArena *arena, const char *vm_uuid,
                      VbDomainFacts *ret_facts, GError **error);
     /* Creates and starts a transient domain; libvirt validates the XML against its schema. A call
-     * that has not come back after `timeout_ms` is unblocked by destroying the domain, and fails. */
+     * that has not come back after `timeout_ms` is unblocked by destroying the domain, and fails
+     * with TIMEOUT. For a vhost-user NIC it comes back once OVS has connected to QEMU. */
     gboolean (*create)(VbHypervisor *self, const char *vm_uuid, const char *xml, gint64 timeout_ms,
                        GError **error);
     /* Asks the guest to power off (ACPI). */
@@ -111,9 +111,6 @@ struct VbSwitch {
     /* NIC indexes of the ports that carry this VM's external_ids: of guint. Free with
      * g_array_unref. */
     GArray *(*ports_of)(VbSwitch *self, const char *vm_uuid, GError **error);
-    /* TRUE once QEMU and OVS are connected over the port's socket. */
-    gboolean (*is_connected)(VbSwitch *self, const char *vm_uuid, guint nic_index,
-                             gboolean *ret_connected, GError **error);
     /* Whether OVS answers and has DPDK; `ret_problem` (g_free) says why not, else NULL. */
     void (*probe)(VbSwitch *self, gboolean *ret_ovs, gboolean *ret_dpdk, char **ret_problem);
 };

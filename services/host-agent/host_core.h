@@ -2,17 +2,22 @@
  *
  *     step(HostVm, input) -> new HostVm, at most one effect to run, reports to send
  *
- *            command                       done, failed start
+ *            command                       failed start
  *     Idle ------------> Working ------------------------------> Undoing
- *      ^ \                  | done                                  | done
- *      |  \ domain ended    v report                                v report the first error
- *      |   `----------> StoppedCleanup --done, report--> Idle <-----'
- *      | settled
- *     Looking <--- the agent starts, or libvirt is back
+ *      ^ ^ \               |  |  stop done                         | done
+ *      | |  \ done, report |  `----------> StoppedCleanup          v report the first error
+ *      | |   `-------------'                ^        | done, report
+ *      | `----------------------------------|--------+-----------------> Idle
+ *      | settled                            | gone
+ *     Looking ------------------------------'------------------> Undoing (a start was cut off)
+ *      ^
+ *      `--- the agent starts; libvirt is back; the domain is said to have ended
  *
  * The shell (agent.c) makes the new HostVm durable BEFORE it runs the effect or sends a report: an
  * intent is on disk before the effect, a report before it is sent. An effect that a crash cut off
- * is never guessed at: Looking finds out.
+ * is never guessed at: Looking finds out. While libvirt does not answer, Looking, Undoing and
+ * StoppedCleanup stay as they are, silent, until the shell gives HOST_INPUT_LOOK again: a host that
+ * does not know whether a domain runs must not say that it does not.
  */
 #pragma once
 
@@ -21,13 +26,19 @@
 
 typedef enum {
     EFFECT_NONE,
-    EFFECT_LOOK,           /* Finds out what is there. Result: facts. */
+    EFFECT_LOOK,           /* Finds out what is there. Result: facts. With a start as vm->command
+                              also state_paths, and the hardware as a start reports it: NICs with
+                              asked and effective model, firmware, domain type. */
     EFFECT_CREATE_VOLUMES, /* Result: report.volumes_created. */
     EFFECT_DELETE_VOLUMES, /* Result: report.volumes_deleted. */
-    EFFECT_START,          /* Verify, plug, create, connect. Result: report.domain_started. */
-    EFFECT_STOP,           /* Asks or forces by the command's mode, until expires_ms. */
-    EFFECT_CLEAN_UP,       /* Destroy what is ours, sync NVRAM and TPM, unplug, remove sockets.
-                              Idempotent. */
+    EFFECT_START,          /* Verify, plug, create. Result: report.domain_started,
+                              state_paths. */
+    EFFECT_STOP,           /* Asks or forces by the command's mode, until expires_ms. Result:
+                              stop_reason; NOT_RUNNING where there was nothing to stop. */
+    EFFECT_CLEAN_UP,       /* Destroy what is ours, sync NVRAM and TPM (state_paths), unplug, remove
+                              sockets. Idempotent. While the domain may still run nothing else is
+                              touched; after that it tries everything, and its error is the
+                              files' before the ports'. */
     EFFECT_FORGET,         /* Clean up, and remove logs and the TPM's link. Never a volume. */
 } VbEffect;
 
@@ -41,16 +52,18 @@ typedef struct {
     Error *error;        /* NULL: done. */
     HostReport *report;  /* Its body only, where the effect's comment says so; also with `error`. */
     VbDomainFacts facts; /* EFFECT_LOOK. */
-    char **state_paths;  /* EFFECT_START: NVRAM file and TPM folder; NULL-terminated. */
-    StopReason stop_reason; /* EFFECT_STOP: why the domain is gone. */
+    char **state_paths;  /* NVRAM file and TPM folder; NULL-terminated, or NULL: not known. */
+    StopReason stop_reason;   /* EFFECT_STOP: why the domain is gone. */
+    gboolean nothing_created; /* EFFECT_START failed before libvirt was asked for a domain. */
 } VbEffectResult;
 
 typedef enum {
-    HOST_INPUT_COMMAND,
-    HOST_INPUT_DONE, /* The effect that was asked for has ended. */
+    HOST_INPUT_COMMAND, /* Only a VM whose phase is Idle takes one up; the others wait. */
+    HOST_INPUT_DONE,    /* The effect that was asked for has ended. */
     HOST_INPUT_DOMAIN_EVENT,
-    HOST_INPUT_LOOK,         /* The agent has started, or libvirt is back. */
-    HOST_INPUT_ACKNOWLEDGED, /* The broker has the oldest report of the outbox. */
+    HOST_INPUT_LOOK,           /* The agent has started, or libvirt is back. No effect runs. */
+    HOST_INPUT_ACKNOWLEDGED,   /* The broker has the oldest report of the outbox. */
+    HOST_INPUT_TOPIC_REPLACED, /* The command topic is another one: its offsets begin anew. */
 } VbHostInputKind;
 
 typedef struct {
@@ -71,6 +84,12 @@ typedef struct {
     /* Reports are appended to vm->outbox; the shell sends what is new there. A repeat of an
      * answered command appends vm->last_report again. */
 } VbHostStep;
+
+/* Events of a guest are dropped while this many reports wait for the broker. Answers never are. */
+enum { HOST_OUTBOX_MAX_GUEST_EVENTS = 64 };
+
+/* A VM of which this host knows nothing yet. */
+HostVm *host_vm_new(VbArena *arena, const char *vm_uuid);
 
 void host_step(VbHostStep *step, const VbHostInput *input);
 

@@ -379,7 +379,12 @@ static void on_domain_observed(VmContext *ctx, const HostReport *report)
     if (vm->operation != NULL) {
         return; /* Its own answer says more. */
     }
-    if (!report->domain_observed->running) {
+    if (report->error != NULL) {
+        /* Something else has its uuid there: whether its NVRAM is in use is not known. */
+        if (vm->status == VM_STATUS_RUNNING || vm->status == VM_STATUS_PAUSED) {
+            vm_status_set(ctx, VM_STATUS_UNKNOWN, CAUSE_HOST_REPORT, report->error);
+        }
+    } else if (!report->domain_observed->running) {
         stopped_by_itself(ctx, STOP_REASON_NOT_RUNNING);
     } else if (vm->status == VM_STATUS_UNKNOWN) {
         vm_status_set(ctx, VM_STATUS_RUNNING, CAUSE_HOST_REPORT, NULL);

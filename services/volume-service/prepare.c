@@ -123,6 +123,9 @@ static void ask_create(VolumeContext *ctx, const Wanted *missing)
     CreateVolumes *create = ARENA_MSG(ctx->arena, create_volumes);
     for (size_t i = 0; i < missing->n_volumes; i++) {
         Volume *volume = missing->volumes[i];
+        if (volume->status == VOLUME_STATUS_NOT_INSTANTIATED) {
+            ARENA_APPEND(ctx->arena, operation->n_fresh, operation->fresh, volume->uuid);
+        }
         volume->host_uuid = operation->host_uuid;
         volume_status_set(ctx, volume, VOLUME_STATUS_CREATING);
     }
@@ -189,31 +192,72 @@ void prepare_plan(VolumeContext *ctx)
     volume_delete_due(ctx); /* What the four-way table has just doomed. */
 }
 
-/* One volume's result. A success counts whenever it comes; a refusal only from the command that is
- * out, because an older one says nothing about what came after it. */
-static void apply_result(VolumeContext *ctx, const HostReport *report, const VolumeResult *result,
-                         gboolean current)
+static gboolean is_fresh(const VolumeOperation *operation, const Volume *volume)
 {
-    Volume *volume = result->volume != NULL ? volume_find(ctx, result->volume->uuid) : NULL;
+    for (size_t i = 0; i < operation->n_fresh; i++) {
+        if (strcmp(operation->fresh[i], volume->uuid) == 0) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* Whether a host that answers so may nevertheless have left the whole file: the last fsync of a
+ * creation failed. */
+static gboolean may_have_made(const Error *error)
+{
+    return error != NULL &&
+           (error->code == ERROR_CODE_STORAGE_IO || error->code == ERROR_CODE_INTERRUPTED ||
+            error->code == ERROR_CODE_INTERNAL);
+}
+
+/* Only this operation asked for the volume, and it was refused: any host may be asked next. */
+static void give_back(VolumeContext *ctx, Volume *volume, Error *error)
+{
+    volume->last_error = error;
+    if (!is_fresh(ctx->record->operation, volume) || may_have_made(error)) {
+        return; /* It may be there: only the same host is asked again. */
+    }
+    volume->host_uuid = arena_strdup(ctx->arena, "");
+    volume_status_set(ctx, volume, VOLUME_STATUS_NOT_INSTANTIATED);
+}
+
+/* A success counts whenever it comes. */
+static void apply_success(VolumeContext *ctx, const HostReport *report, const Volume *made)
+{
+    Volume *volume = made != NULL ? volume_find(ctx, made->uuid) : NULL;
     if (volume == NULL || volume->status != VOLUME_STATUS_CREATING ||
         strcmp(volume->host_uuid, report->host_uuid) != 0) {
         return;
     }
-    if (result->error == NULL) {
-        volume->actual_size_bytes = result->volume->actual_size_bytes;
-        if (result->volume->capacity_bytes != 0) {
-            volume->capacity_bytes = result->volume->capacity_bytes;
+    volume->actual_size_bytes = made->actual_size_bytes;
+    if (made->capacity_bytes != 0) {
+        volume->capacity_bytes = made->capacity_bytes;
+    }
+    if (made->firmware != NULL) {
+        volume->firmware = made->firmware;
+    }
+    volume->ever_ready = TRUE;
+    volume->last_error = NULL;
+    volume_status_set(ctx, volume, VOLUME_STATUS_READY);
+}
+
+/* What the operation in hand did not get. A volume without a result of its own fared as the whole
+ * command; where that has no error, it was not touched. */
+static void apply_failure(VolumeContext *ctx, const VolumesCreated *created, Error *whole)
+{
+    for (size_t i = 0; i < ctx->record->n_volumes; i++) {
+        Volume *volume = ctx->record->volumes[i];
+        Error *error = whole;
+        for (size_t j = 0; j < created->n_results; j++) {
+            const Volume *about = created->results[j]->volume;
+            if (about != NULL && strcmp(about->uuid, volume->uuid) == 0) {
+                error = created->results[j]->error;
+            }
         }
-        if (result->volume->firmware != NULL) {
-            volume->firmware = result->volume->firmware;
+        if (volume->status == VOLUME_STATUS_CREATING) {
+            give_back(ctx, volume, error);
         }
-        volume->ever_ready = TRUE;
-        volume->last_error = NULL;
-        volume_status_set(ctx, volume, VOLUME_STATUS_READY);
-    } else if (current) {
-        volume->last_error = result->error;
-        volume->host_uuid = arena_strdup(ctx->arena, "");
-        volume_status_set(ctx, volume, VOLUME_STATUS_NOT_INSTANTIATED);
     }
 }
 
@@ -238,13 +282,16 @@ void prepare_on_created(VolumeContext *ctx, const HostReport *report)
                        strcmp(operation->host_operation_id, report->operation_id) == 0;
     const VolumesCreated *created = report->volumes_created;
     for (size_t i = 0; i < created->n_results; i++) {
-        apply_result(ctx, report, created->results[i], current);
+        if (created->results[i]->error == NULL) {
+            apply_success(ctx, report, created->results[i]->volume);
+        }
     }
     if (!current) {
         return;
     }
     Error *error = first_error(report);
     if (error != NULL) {
+        apply_failure(ctx, created, report->error);
         prepare_end(ctx, error);
         return;
     }
@@ -269,15 +316,10 @@ void prepare_on_created(VolumeContext *ctx, const HostReport *report)
 
 void prepare_on_undeliverable(VolumeContext *ctx, const Undeliverable *undeliverable)
 {
-    for (size_t i = 0; i < ctx->record->n_volumes; i++) {
-        Volume *volume = ctx->record->volumes[i];
-        if (volume->status == VOLUME_STATUS_CREATING &&
-            strcmp(volume->host_uuid, undeliverable->host_uuid) == 0) {
-            volume->host_uuid = arena_strdup(ctx->arena, "");
-            volume_status_set(ctx, volume, VOLUME_STATUS_NOT_INSTANTIATED);
-        }
-    }
-    prepare_end(ctx, error_make(ctx->arena, ERROR_CODE_HOST_UNKNOWN,
-                                "host %s has no command topic: see `virtbusctl host list`",
-                                undeliverable->host_uuid));
+    Error *error = error_make(ctx->arena, ERROR_CODE_HOST_UNKNOWN,
+                              "host %s has no command topic: see `virtbusctl host list`",
+                              undeliverable->host_uuid);
+    VolumesCreated nothing = VOLUMES_CREATED__INIT;
+    apply_failure(ctx, &nothing, error);
+    prepare_end(ctx, error);
 }

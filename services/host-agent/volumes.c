@@ -1,0 +1,103 @@
+/* Volumes on this host: makes all that a command names, or says why not. All are checked before the
+ * first is made, so that a refusal leaves nothing behind. */
+#include "services/host-agent/volumes.h"
+
+#include <string.h>
+
+#include "common/base/text.h"
+#include "services/host-agent/volume_files.h"
+#include "services/host-agent/volume_make.h"
+
+char *volume_path(VbHost *host, VbArena *arena, const Volume *volume, GError **error)
+{
+    VolumePlace place;
+    return place_find(host, arena, volume, &place, error) ? place.path : NULL;
+}
+
+char *volume_image_path(VbHost *host, VbArena *arena, const StorageRef *storage, const char *image,
+                        GError **error)
+{
+    const VbStorage *found = NULL;
+    if (!place_find_storage(host, storage, &found, error)) {
+        return NULL;
+    }
+    if (image[0] == '\0' || image[0] == '.' || strchr(image, '/') != NULL) {
+        g_set_error(error, VB_ERROR, ERROR_CODE_INVALID_ARGUMENT,
+                    "image \"%s\" must be the plain name of a file in the images/ folder of "
+                    "storage %s; mend the name",
+                    image, found->ref.name);
+        return NULL;
+    }
+    return arena_printf(arena, "%s/images/%s", found->path, image);
+}
+
+static void add_result(VbArena *arena, VbEffectResult *result, const VolumePlan *plan,
+                       GError **error)
+{
+    VolumesCreated *body = result->report->volumes_created;
+    VolumeResult *one = ARENA_MSG(arena, volume_result);
+    one->volume = plan->volume;
+    one->reused = plan->there && *error == NULL;
+    if (*error != NULL) {
+        g_prefix_error(error, "%s volume %s: ", ENUM_LABEL(volume_type, plan->volume->type),
+                       plan->volume->uuid);
+        one->error = error_from_gerror(arena, *error);
+        if (result->error == NULL) {
+            result->error = one->error;
+        }
+    }
+    ARENA_APPEND(arena, body->n_results, body->results, one);
+}
+
+/* Whether the storage has room for this volume and for those of the plan before it. */
+static gboolean check_room(VbHost *host, const VolumePlan *plans, size_t index, GError **error)
+{
+    const VbStorage *storage = plans[index].place.storage;
+    guint64 need_bytes = 0;
+    for (size_t i = 0; i <= index; i++) {
+        if (plans[i].place.storage == storage && !plans[i].there) {
+            need_bytes += plans[i].need_bytes;
+        }
+    }
+    guint64 total_bytes = 0;
+    guint64 free_bytes = 0;
+    if (host->files->free_bytes(host->files, storage->path, &total_bytes, &free_bytes) != 0) {
+        store_error(error, "ask for the free space of", storage->path);
+        return FALSE;
+    }
+    if (!plans[index].there && need_bytes > free_bytes) {
+        g_set_error(error, VB_ERROR, ERROR_CODE_STORAGE_FULL,
+                    "storage %s (%s) has %" G_GUINT64_FORMAT " bytes left, %" G_GUINT64_FORMAT
+                    " are needed; free space, then ask again",
+                    storage->ref.name, storage->path, free_bytes, need_bytes);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static void plan_all(VbHost *host, VbArena *arena, const CreateVolumes *command,
+                     VolumePlan *ret_plans, VbEffectResult *result)
+{
+    for (size_t i = 0; i < command->n_volumes; i++) {
+        g_autoptr(GError) error = NULL;
+        if (!volume_plan(host, arena, command, command->volumes[i], &ret_plans[i], &error) ||
+            !check_room(host, ret_plans, i, &error)) {
+            add_result(arena, result, &ret_plans[i], &error);
+        }
+    }
+}
+
+void volumes_create(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResult *ret_result)
+{
+    const CreateVolumes *command = vm->command->create_volumes;
+    VolumePlan *plans = arena_alloc(arena, sizeof(VolumePlan) * (command->n_volumes + 1));
+    ret_result->report = ARENA_MSG(arena, host_report);
+    ret_result->report->report_case = HOST_REPORT__REPORT_VOLUMES_CREATED;
+    ret_result->report->volumes_created = ARENA_MSG(arena, volumes_created);
+    plan_all(host, arena, command, plans, ret_result);
+    for (size_t i = 0; i < command->n_volumes && ret_result->error == NULL; i++) {
+        g_autoptr(GError) error = NULL;
+        volume_make(host, &plans[i], &error);
+        add_result(arena, ret_result, &plans[i], &error);
+    }
+}

@@ -1,0 +1,48 @@
+/* Volumes on this host: made, checked, synced, deleted. Uses the files vtable only. */
+#pragma once
+
+#include "services/host-agent/host_core.h"
+
+/* EFFECT_CREATE_VOLUMES and EFFECT_DELETE_VOLUMES of vm->command. They set `error` (the first one)
+ * and `report` with its body, and leave the rest of the result alone.
+ *
+ * Creating: all volumes are checked before the first is made. What fails the check, or the first
+ * that cannot be made, has a result with its error; a volume without a result was not touched.
+ * Deleting: each volume is tried and has a result. */
+void volumes_create(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResult *ret_result);
+void volumes_delete(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResult *ret_result);
+
+/* Absolute path of a volume or image on this host, in the arena. NULL and STORAGE_NOT_FOUND or
+ * INVALID_ARGUMENT (an install path or image name that leaves its folder). */
+char *volume_path(VbHost *host, VbArena *arena, const Volume *volume, GError **error);
+char *volume_image_path(VbHost *host, VbArena *arena, const StorageRef *storage, const char *image,
+                        GError **error);
+
+/* I3: the checks of DESIGN 5 on the NVRAM file, immediately before a start. `ret_path` is in the
+ * arena. */
+gboolean nvram_verify(VbHost *host, VbArena *arena, const Volume *volume,
+                      const FirmwareClass *wanted, char **ret_path, GError **error);
+
+/* Whether swtpm is installed; TPM_UNAVAILABLE says what is not. */
+gboolean tpm_is_available(VbHost *host, GError **error);
+
+/* Makes libvirt's swtpm folder for this VM a link to the volume, and checks that a state which was
+ * there once still is (TPM_STATE_MISSING). `state_expected`: a domain with this TPM has run. When
+ * none has, the rest of a set-up that was cut off is removed, so that libvirt begins anew.
+ * `ret_path` is the volume's folder, in the arena. */
+gboolean tpm_prepare(VbHost *host, VbArena *arena, const char *vm_uuid, const Volume *volume,
+                     gboolean state_expected, char **ret_path, GError **error);
+/* Removes the link. Never the state. */
+gboolean tpm_unlink(VbHost *host, VbArena *arena, const char *vm_uuid, GError **error);
+
+/* fsync of a file, or of each regular file below a folder and the folders themselves. */
+gboolean state_sync(VbHost *host, const char *path, GError **error);
+
+/* The build to use on this host: the pinned one while it is of the wanted class and its files are
+ * there, else one of the same class; `ret_replaced` when that is because a pinned file is gone.
+ * With nvram_bytes filled in. In the arena. NULL and FIRMWARE_NOT_FOUND. */
+FirmwareRef *firmware_resolve(VbHost *host, VbArena *arena, const FirmwareClass *wanted,
+                              const FirmwareRef *pinned, gboolean *ret_replaced, GError **error);
+/* All builds found, for the heartbeat: of FirmwareRef, in the arena; free with g_ptr_array_unref.
+ */
+GPtrArray *firmware_list(VbHost *host, VbArena *arena);
