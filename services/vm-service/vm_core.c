@@ -24,7 +24,7 @@
  *   MigrateVm           .   .   x   .   .   .   .   .   .   .   .   .   .
  *
  * CreateVm needs that there is no record. GetVm and ListVolumes are legal in every status.
- * Quarantined allows these two and ReleaseQuarantine; Expunged allows GetVm alone.
+ * Quarantined allows ReleaseQuarantine beside them; Expunged nothing else.
  */
 #include "services/vm-service/vm_core.h"
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "common/base/limits.h"
+#include "common/base/message.h"
 #include "common/base/text.h"
 #include "common/base/uuid.h"
 #include "services/vm-service/vm_spec.h"
@@ -232,6 +233,16 @@ static void record_hardware(VmContext *ctx, const DomainStarted *started)
     }
 }
 
+static gboolean is_same_hardware(const Hardware *a, const Hardware *b)
+{
+    if (a == NULL || b == NULL) {
+        return a == b;
+    }
+    g_autoptr(GBytes) left = message_pack(a);
+    g_autoptr(GBytes) right = message_pack(b);
+    return g_bytes_equal(left, right);
+}
+
 static gboolean is_operation(const VmContext *ctx, OperationKind kind, const char *operation_id)
 {
     const Operation *operation = ctx->vm->operation;
@@ -250,12 +261,16 @@ static void on_domain_started(VmContext *ctx, const HostReport *report)
         }
         return;
     }
-    /* Also when a stop has taken the start's place: what the guest has seen must be seen again. */
-    record_hardware(ctx, report->domain_started);
+    gboolean unknown = vm->status == VM_STATUS_UNKNOWN && vm->operation == NULL;
+    /* Also when a stop has taken the start's place: what the guest has seen must be seen again. A
+     * repeat says nothing new. */
+    if (ours || unknown || !is_same_hardware(vm->hardware, report->domain_started->hardware)) {
+        record_hardware(ctx, report->domain_started);
+    }
     if (ours) {
         vm_status_set(ctx, VM_STATUS_RUNNING, CAUSE_OPERATION_DONE, NULL);
         vm_operation_end(ctx, NULL);
-    } else if (vm->status == VM_STATUS_UNKNOWN && vm->operation == NULL) {
+    } else if (unknown) {
         vm_status_set(ctx, VM_STATUS_RUNNING, CAUSE_HOST_REPORT, NULL);
     }
 }
@@ -319,9 +334,11 @@ void vm_stop_begin(VmContext *ctx, const VmCommand *command, OperationKind kind,
  * nobody knows. */
 static void stop_fail(VmContext *ctx, Error *error)
 {
+    const Operation *operation = ctx->vm->operation;
+    gboolean ran = operation->return_status == VM_STATUS_RUNNING;
     gboolean runs =
-        ctx->vm->operation->kind == OPERATION_KIND_STOP &&
-        (error->code == ERROR_CODE_GUEST_DID_NOT_STOP || error->code == ERROR_CODE_EXPIRED);
+        operation->kind == OPERATION_KIND_STOP && (error->code == ERROR_CODE_GUEST_DID_NOT_STOP ||
+                                                   (error->code == ERROR_CODE_EXPIRED && ran));
     vm_status_set(ctx, runs ? VM_STATUS_RUNNING : VM_STATUS_UNKNOWN, CAUSE_OPERATION_FAILED, error);
     vm_operation_end(ctx, error);
 }
@@ -441,8 +458,8 @@ static void on_volumes_expunged(VmContext *ctx, const VolumesExpunged *expunged)
     if (expunged->left > 0) {
         vm_warn(ctx,
                 error_make(ctx->arena, ERROR_CODE_STORAGE_IO,
-                           "%u volumes of VM %s could not be deleted yet; their deletion is tried "
-                           "again until they are gone",
+                           "%u volume(s) of VM %s could not be deleted yet; the deletion is tried "
+                           "again until nothing is left",
                            expunged->left, ctx->vm_uuid),
                 "");
     }

@@ -187,7 +187,6 @@ static gint64 retry_after_ms(const VolumeContext *ctx, guint failures)
 
 void volume_delete_failed(VolumeContext *ctx, Volume *volume, Error *error)
 {
-    volume->failures++;
     volume->next_ms = ctx->now_ms + retry_after_ms(ctx, volume->failures);
     volume->last_error = error;
     VolumeWarning *warning = ARENA_MSG(ctx->arena, volume_warning);
@@ -219,6 +218,7 @@ static void delete_on_host(VolumeContext *ctx, const Volume *first)
     for (size_t i = 0; i < delete->n_volumes; i++) {
         Volume *volume = delete->volumes[i];
         volume->next_ms = ctx->now_ms + retry_after_ms(ctx, volume->failures);
+        volume->failures++; /* Until it is answered, silence counts as one. */
     }
     ask->command_case = HOST_COMMAND__COMMAND_DELETE_VOLUMES;
     ask->delete_volumes = delete;

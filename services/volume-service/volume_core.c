@@ -44,9 +44,26 @@ static VolumeOperation *operation_begin(VolumeContext *ctx, const VolumeCommand 
 static void refuse_prepare(VolumeContext *ctx, const VolumeCommand *command, Error *error)
 {
     VolumeEvent *event = volume_emit(ctx, command->operation_id);
+    event->version = ctx->step->state != NULL ? ctx->step->state->version : 0; /* Unchanged. */
     event->event_case = VOLUME_EVENT__EVENT_VOLUMES_PREPARED;
     event->volumes_prepared = ARENA_MSG(ctx->arena, volumes_prepared);
     event->volumes_prepared->error = error;
+}
+
+static Error *too_late(VolumeContext *ctx)
+{
+    return error_make(ctx->arena, ERROR_CODE_TIMEOUT,
+                      "the volumes of VM %s were not ready in time: ask again", ctx->vm_uuid);
+}
+
+/* A start may have to wait until an old variable store is gone: its retry is due now, not later. */
+static void hurry_deletions(VolumeContext *ctx)
+{
+    for (size_t i = 0; i < ctx->record->n_volumes; i++) {
+        if (ctx->record->volumes[i]->status == VOLUME_STATUS_DELETING) {
+            ctx->record->volumes[i]->next_ms = ctx->now_ms;
+        }
+    }
 }
 
 static void prepare_volumes(VolumeContext *ctx, const VolumeCommand *command)
@@ -66,10 +83,15 @@ static void prepare_volumes(VolumeContext *ctx, const VolumeCommand *command)
                                   ctx->vm_uuid));
         return;
     }
+    if (command->expires_ms <= ctx->now_ms) {
+        refuse_prepare(ctx, command, too_late(ctx));
+        return;
+    }
     VolumeOperation *operation = operation_begin(ctx, command, VOLUME_OPERATION_KIND_PREPARE);
     operation->host_uuid = command->prepare_volumes->host_uuid;
     operation->prepare = command->prepare_volumes;
     ctx->record->vm_expunged = FALSE;
+    hurry_deletions(ctx);
     prepare_plan(ctx);
 }
 
@@ -241,6 +263,20 @@ static void end_operation(VolumeContext *ctx, Error *error)
     }
 }
 
+/* The first cause: a start that waited for a deletion fails for the reason of that deletion. */
+static Error *late_cause(VolumeContext *ctx)
+{
+    const VolumeRecord *record = ctx->record;
+    gboolean waits = *record->operation->host_operation_id == '\0';
+    for (size_t i = 0; waits && i < record->n_volumes; i++) {
+        const Volume *volume = record->volumes[i];
+        if (volume->status == VOLUME_STATUS_DELETING && volume->last_error != NULL) {
+            return volume->last_error;
+        }
+    }
+    return too_late(ctx);
+}
+
 static void on_deadline(VolumeContext *ctx, const DeadlineElapsed *elapsed)
 {
     StateRecord *state = ctx->step->state;
@@ -250,9 +286,7 @@ static void on_deadline(VolumeContext *ctx, const DeadlineElapsed *elapsed)
     ctx->now_ms = MAX(ctx->now_ms, state->deadline_ms);
     VolumeRecord *record = ctx->record;
     if (record->operation != NULL && record->operation->expires_ms <= ctx->now_ms) {
-        end_operation(ctx, error_make(ctx->arena, ERROR_CODE_TIMEOUT,
-                                      "the volumes of VM %s were not ready in time: ask again",
-                                      ctx->vm_uuid));
+        end_operation(ctx, late_cause(ctx));
     }
     for (size_t i = 0; i < record->n_volumes; i++) {
         Volume *volume = record->volumes[i];

@@ -1,0 +1,79 @@
+# Row 1: NVRAM is needed, there is none or only a deleted one: a new one, of a new generation.
+settings nvram_for_all_uefi=true nvram_retain_ms=0
+given machines
+create_vm linux as r1
+    vm.events       StatusChanged Unspecified -> Created (Request)
+    vm.events       Reply r1 ok
+start_vm host_uuid=$host-a as r2
+    vm.events       StatusChanged Created -> Starting (Request)
+    vm.events       Progress Start PreparingVolumes
+    volume.commands PrepareVolumes on $host-a nvram_needed Uefi expires 00:00:58
+    volume.events   VolumeChanged vol1(Root) NotInstantiated -> Creating
+    volume.events   VolumeChanged vol2(NvRam) NotInstantiated -> Creating
+    $host-a         CreateVolumes vol1(Root) vol2(NvRam) Uefi epoch 1 expires 00:00:56
+host $host-a answers create_volumes ok
+    volume.events   VolumeChanged vol1(Root) Creating -> Ready
+    volume.events   VolumeChanged vol2(NvRam) Creating -> Ready
+    volume.events   VolumesPrepared ok vol1(Root) vol2(NvRam)
+    vm.events       Progress Start StartingDomain
+    $host-a         StartDomain vol1(Root) vol2(NvRam) nvram_needed Uefi epoch 1 expires 00:00:56
+show volumes
+    vol2(NvRam Ready) Raw 540672 of 1048576 bytes on $host-a nvRam/acct-default/vol-vol2/vol2.fd Uefi/540672
+    vol1(Root Ready) Qcow2 196624 of 10737418240 bytes on $host-a rootVolumes/acct-default/vol-vol1/vol1.qcow2
+host $host-a answers start_domain ok
+    vm.events       StatusChanged Starting -> Running (OperationDone)
+    vm.events       Reply r2 ok
+stop_vm mode=Forced as r3
+    vm.events       StatusChanged Running -> Stopping (Request)
+    vm.events       Progress Stop StoppingDomain
+    $host-a         StopDomain Forced epoch 1 expires 00:00:56
+host $host-a answers stop_domain ok
+    vm.events       StatusChanged Stopping -> Stopped (OperationDone)
+    vm.events       Reply r3 ok
+
+# Not needed any more, and nothing is retained: it is deleted beside the start.
+settings nvram_for_all_uefi=false
+start_vm host_uuid=$host-a as r4
+    vm.events       StatusChanged Stopped -> Starting (Request)
+    vm.events       Progress Start PreparingVolumes
+    volume.commands PrepareVolumes on $host-a Uefi/540672 pinned expires 00:00:58
+    volume.events   VolumeChanged vol2(NvRam) Ready -> Deleting
+    volume.events   VolumesPrepared ok vol1(Root)
+    $host-a         DeleteVolumes vol2(NvRam) epoch 2
+    vm.events       Progress Start StartingDomain
+    $host-a         StartDomain vol1(Root) Uefi/540672 hardware as before epoch 2 expires 00:00:56
+host $host-a answers delete_volumes ok
+    volume.events   VolumeChanged vol2(NvRam) Deleting -> Deleted
+    vm.events       VolumeDeleted vol2(NvRam)
+host $host-a answers start_domain ok
+    vm.events       StatusChanged Starting -> Running (OperationDone)
+    vm.events       Reply r4 ok
+stop_vm mode=Forced as r5
+    vm.events       StatusChanged Running -> Stopping (Request)
+    vm.events       Progress Stop StoppingDomain
+    $host-a         StopDomain Forced epoch 2 expires 00:00:56
+host $host-a answers stop_domain ok
+    vm.events       StatusChanged Stopping -> Stopped (OperationDone)
+    vm.events       Reply r5 ok
+show volumes
+    vol1(Root Ready) Qcow2 196624 of 10737418240 bytes on $host-a rootVolumes/acct-default/vol-vol1/vol1.qcow2
+
+# Needed again: another volume, generation 2.
+settings nvram_for_all_uefi=true
+start_vm host_uuid=$host-a as r6
+    vm.events       StatusChanged Stopped -> Starting (Request)
+    vm.events       Progress Start PreparingVolumes
+    volume.commands PrepareVolumes on $host-a nvram_needed Uefi/540672 pinned expires 00:00:58
+    volume.events   VolumeChanged vol3(NvRam g2) NotInstantiated -> Creating
+    $host-a         CreateVolumes vol3(NvRam g2) Uefi/540672 pinned epoch 3 expires 00:00:56
+host $host-a answers create_volumes ok
+    volume.events   VolumeChanged vol3(NvRam g2) Creating -> Ready
+    volume.events   VolumesPrepared ok vol1(Root) vol3(NvRam g2)
+    vm.events       Progress Start StartingDomain
+    $host-a         StartDomain vol1(Root) vol3(NvRam g2) nvram_needed Uefi/540672 hardware as before epoch 3 expires 00:00:56
+show volumes
+    vol1(Root Ready) Qcow2 196624 of 10737418240 bytes on $host-a rootVolumes/acct-default/vol-vol1/vol1.qcow2
+    vol3(NvRam g2 Ready) Raw 540672 of 1048576 bytes on $host-a nvRam/acct-default/vol-vol3/vol3.fd Uefi/540672
+host $host-a answers start_domain ok
+    vm.events       StatusChanged Starting -> Running (OperationDone)
+    vm.events       Reply r6 ok
