@@ -105,3 +105,8 @@ const char *const *options_get_ignored(const VbOptions *options);
 
 /* The kafka.NAME properties, each name once, the highest source's value. Owned by options. */
 const VbKafkaProperty *options_get_kafka(const VbOptions *options, size_t *ret_n);
+
+/* Parses text as option's type, without any table or source: for flags that are no settings. On
+ * failure ret_allowed says what is allowed (caller frees). */
+bool options_value_parse(const VbOption *option, const char *text, gint64 *ret_number,
+                         char **ret_allowed);

@@ -30,9 +30,6 @@ struct VbOptions {
 
 /* options_value.c: text <-> value of one option, without any source. */
 
-/* Parses text as option's type. On failure ret_allowed says what is allowed (caller frees). */
-bool options_value_parse(const VbOption *option, const char *text, gint64 *ret_number,
-                         char **ret_allowed);
 /* "integer from 1 to 10", "one of text, json" ... (caller frees). */
 char *options_value_describe(const VbOption *option);
 

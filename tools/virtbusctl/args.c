@@ -1,0 +1,293 @@
+/* See args.h. */
+#include "tools/virtbusctl/args.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/uuid.h"
+#include "common/runtime/log.h"
+#include "tools/virtbusctl/columns.h"
+
+static const VbOption own_table[] = {
+    {.name = "timeout",
+     .type = VB_OPTION_DURATION,
+     .fallback = "5m",
+     .min = 1,
+     .max = 86400000,
+     .help = "How long to wait for a reply."},
+    {.name = NULL},
+};
+
+static const VbProgram program = {.name = "virtbusctl",
+                                  .version = VIRTBUS_VERSION,
+                                  .summary = "Commands virtual machines over Kafka.",
+                                  .options = own_table};
+
+static gboolean usage(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+static gboolean usage(GError **error, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    g_autofree char *text = g_strdup_vprintf(format, args);
+    va_end(args);
+    g_set_error_literal(error, CTL_ERROR, CTL_USAGE, text);
+    return FALSE;
+}
+
+static void add_global_flags(GOptionContext *context, Ctl *ctl)
+{
+    const GOptionEntry flags[] = {
+        {"bootstrap", 'b', 0, G_OPTION_ARG_STRING, &ctl->bootstrap,
+         "Kafka brokers to ask first [VIRTBUS_BOOTSTRAP]", "HOST:PORT,..."},
+        {"topic.prefix", 0, 0, G_OPTION_ARG_STRING, &ctl->topic_prefix,
+         "First part of every topic's name, default virtbus [VIRTBUS_TOPIC_PREFIX]", "PREFIX"},
+        {"timeout", 0, 0, G_OPTION_ARG_STRING, &ctl->timeout,
+         "How long to wait for the reply, default 5m [VIRTBUS_TIMEOUT]", "DURATION"},
+        {"request-id", 0, 0, G_OPTION_ARG_STRING, &ctl->request_id,
+         "Ask again for an earlier request: same reply, no second effect", "UUID"},
+        {"json", 0, 0, G_OPTION_ARG_NONE, &ctl->json, "Write one JSON document", NULL},
+        {"quiet", 'q', 0, G_OPTION_ARG_NONE, &ctl->quiet, "Show no progress", NULL},
+        {"verbose", 0, 0, G_OPTION_ARG_NONE, &ctl->verbose, "Show what the Kafka library says",
+         NULL},
+        {"help", 'h', 0, G_OPTION_ARG_NONE, &ctl->help, "Print help, and end", NULL},
+        {0},
+    };
+    g_option_context_set_help_enabled(context, FALSE);
+    g_option_context_add_main_entries(context, flags, NULL);
+}
+
+/* Takes "--kafka.NAME=VALUE" and "--kafka.NAME VALUE" out: GOption cannot know their names. */
+static gboolean take_kafka_arguments(Ctl *ctl, GError **error)
+{
+    int n_left = 0;
+    for (int i = 0; i < ctl->argc; i++) {
+        char *argument = ctl->argv[i];
+        if (!g_str_has_prefix(argument, "--kafka.")) {
+            ctl->argv[n_left++] = argument;
+            continue;
+        }
+        gboolean is_whole = strchr(argument, '=') != NULL;
+        if (!is_whole && i + 1 == ctl->argc) {
+            return usage(error, "%s: a value must follow, as %s=VALUE", argument, argument);
+        }
+        g_ptr_array_add(ctl->kafka_arguments,
+                        is_whole ? g_strdup(argument)
+                                 : g_strdup_printf("%s=%s", argument, ctl->argv[i + 1]));
+        i += is_whole ? 0 : 1;
+    }
+    ctl->argc = n_left;
+    return TRUE;
+}
+
+void args_clear(Ctl *ctl)
+{
+    g_clear_pointer(&ctl->bootstrap, g_free);
+    g_clear_pointer(&ctl->topic_prefix, g_free);
+    g_clear_pointer(&ctl->timeout, g_free);
+    g_clear_pointer(&ctl->request_id, g_free);
+    g_clear_pointer(&ctl->kafka_arguments, g_ptr_array_unref);
+    g_clear_pointer(&ctl->options, options_free);
+    g_clear_pointer(&ctl->arena, arena_free);
+}
+
+/* Takes the words of `command` off the front of the arguments, if they stand there. */
+static gboolean words_match(Ctl *ctl, const CtlCommand *command)
+{
+    g_auto(GStrv) words = g_strsplit(command->words, " ", -1);
+    int n_words = (int)g_strv_length(words);
+    for (int i = 0; i < n_words; i++) {
+        if (i + 1 >= ctl->argc || strcmp(ctl->argv[i + 1], words[i]) != 0) {
+            return FALSE;
+        }
+    }
+    ctl->argv[n_words] = ctl->argv[0];
+    ctl->argv += n_words;
+    ctl->argc -= n_words;
+    return TRUE;
+}
+
+static gboolean find_command(Ctl *ctl, GError **error)
+{
+    for (const CtlCommand *command = ctl_commands; command->words != NULL; command++) {
+        if (words_match(ctl, command)) {
+            ctl->command = command;
+            return TRUE;
+        }
+    }
+    const char *first = ctl->argc > 1 ? ctl->argv[1] : "";
+    const char *second = ctl->argc > 2 ? ctl->argv[2] : "";
+    if (*first == '\0') {
+        return usage(error, "a command is missing; virtbusctl --help lists them");
+    }
+    return usage(error, "there is no command \"%s%s%s\"; virtbusctl --help lists them", first,
+                 *second != '\0' ? " " : "", second);
+}
+
+gboolean args_begin(Ctl *ctl, int argc, char **argv, GError **error)
+{
+    *ctl = (Ctl){.argc = argc,
+                 .argv = argv,
+                 .kafka_arguments = g_ptr_array_new_with_free_func(g_free),
+                 .arena = arena_new()};
+    if (!take_kafka_arguments(ctl, error)) {
+        return FALSE;
+    }
+    g_autoptr(GOptionContext) context = g_option_context_new(NULL);
+    g_option_context_set_strict_posix(context, TRUE);
+    add_global_flags(context, ctl);
+    g_autoptr(GError) cause = NULL;
+    if (!g_option_context_parse(context, &ctl->argc, &ctl->argv, &cause)) {
+        return usage(error, "%s; virtbusctl --help lists the options", cause->message);
+    }
+    return ctl->help || find_command(ctl, error);
+}
+
+/* Of the environment, what is meant for this program too. */
+static char **own_environment(void)
+{
+    static const char *const names[] = {
+        "VIRTBUS_BOOTSTRAP=", "VIRTBUS_TOPIC_PREFIX=", "VIRTBUS_TIMEOUT=", "VIRTBUS_KAFKA_"};
+    g_autoptr(GStrvBuilder) own = g_strv_builder_new();
+    g_auto(GStrv) all = g_get_environ();
+    for (char **variable = all; *variable != NULL; variable++) {
+        for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+            if (g_str_has_prefix(*variable, names[i])) {
+                g_strv_builder_add(own, *variable);
+            }
+        }
+    }
+    return g_strv_builder_end(own);
+}
+
+static void add_argument(GPtrArray *arguments, const char *name, const char *value)
+{
+    if (value != NULL) {
+        g_ptr_array_add(arguments, g_strdup_printf("--%s=%s", name, value));
+    }
+}
+
+static gboolean load_options(Ctl *ctl, GError **error)
+{
+    g_autoptr(GPtrArray) arguments = g_ptr_array_new_with_free_func(g_free);
+    g_ptr_array_add(arguments, g_strdup(program.name));
+    add_argument(arguments, "bootstrap", ctl->bootstrap);
+    add_argument(arguments, "topic.prefix", ctl->topic_prefix);
+    add_argument(arguments, "timeout", ctl->timeout);
+    for (guint i = 0; i < ctl->kafka_arguments->len; i++) {
+        g_ptr_array_add(arguments, g_strdup(g_ptr_array_index(ctl->kafka_arguments, i)));
+    }
+    g_auto(GStrv) environment = own_environment();
+    ctl->options = options_new(&program);
+    g_autoptr(GError) cause = NULL;
+    if (!options_load(ctl->options, (int)arguments->len, (char **)arguments->pdata,
+                      (const char *const *)environment, &cause)) {
+        return g_error_matches(cause, VB_OPTIONS_ERROR, VB_OPTIONS_ERROR_MISSING)
+                   ? usage(error, "no broker is named: give --bootstrap HOST:PORT, or set "
+                                  "VIRTBUS_BOOTSTRAP")
+                   : usage(error, "%s", cause->message);
+    }
+    ctl->timeout_ms = options_get_duration_ms(ctl->options, "timeout");
+    return TRUE;
+}
+
+static void print_command_help(const Ctl *ctl, GOptionContext *context)
+{
+    g_option_context_set_summary(context, ctl->command->summary);
+    g_option_context_set_description(context, ctl->command->details);
+    g_autofree char *page = g_option_context_get_help(context, TRUE, NULL);
+    fputs(page, stdout);
+}
+
+gboolean args_parse(Ctl *ctl, const GOptionEntry *flags, guint n_words, char ***ret_words,
+                    GError **error)
+{
+    g_autofree char *title = g_strdup_printf("%s %s", ctl->command->words, ctl->command->arguments);
+    g_autoptr(GOptionContext) context = g_option_context_new(title);
+    if (flags != NULL) {
+        g_option_context_add_main_entries(context, flags, NULL);
+    }
+    add_global_flags(context, ctl);
+    g_autoptr(GError) cause = NULL;
+    if (!g_option_context_parse(context, &ctl->argc, &ctl->argv, &cause)) {
+        return usage(error, "%s; virtbusctl %s --help lists the options", cause->message,
+                     ctl->command->words);
+    }
+    if (ctl->help) {
+        print_command_help(ctl, context);
+        return FALSE;
+    }
+    /* GOption leaves "--" in front of words that begin with a dash. */
+    int first = ctl->argc > 1 && strcmp(ctl->argv[1], "--") == 0 ? 2 : 1;
+    if (ctl->argc - first != (int)n_words) {
+        return usage(error, "the usage is: virtbusctl %s", title);
+    }
+    if (ctl->request_id != NULL && !uuid_is_valid(ctl->request_id)) {
+        return usage(error,
+                     "--request-id: \"%s\" is no uuid: 36 characters, lower case, with dashes",
+                     ctl->request_id);
+    }
+    if (!load_options(ctl, error)) {
+        return FALSE;
+    }
+    log_start(program.name, ctl->verbose ? VB_LOG_DEBUG : VB_LOG_ERROR, VB_LOG_TEXT);
+    if (ret_words != NULL) {
+        g_autoptr(GStrvBuilder) words = g_strv_builder_new();
+        for (int i = first; i < ctl->argc; i++) {
+            g_strv_builder_add(words, ctl->argv[i]);
+        }
+        *ret_words = g_strv_builder_end(words);
+    }
+    return TRUE;
+}
+
+char *args_help(void)
+{
+    g_autoptr(VbColumns) columns = columns_new("", "", "", NULL);
+    for (const CtlCommand *command = ctl_commands; command->words != NULL; command++) {
+        g_autofree char *words = g_strconcat("  ", command->words, NULL);
+        columns_row(columns, words, command->arguments, command->summary, NULL);
+    }
+    g_autofree char *commands = columns_text(columns);
+    Ctl ctl = {0};
+    g_autoptr(GOptionContext) context = g_option_context_new(NULL);
+    add_global_flags(context, &ctl);
+    g_autofree char *help = g_option_context_get_help(context, TRUE, NULL);
+    const char *options = strstr(help, "\n\n"); /* Behind GOption's own lines of usage. */
+    return g_strdup_printf(
+        "Usage: virtbusctl [OPTION...] COMMAND [ARGUMENT...]\n\n%s%s\n"
+        "  --kafka.NAME=VALUE                Any librdkafka property [VIRTBUS_KAFKA_NAME]\n\n"
+        "VM is a uuid or a name, HOST a uuid or a host name. virtbusctl COMMAND --help says more.\n"
+        "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no reply in time (safe to ask\n"
+        "again with --request-id), 4 no broker answers.\n",
+        commands, options != NULL ? g_strchomp((char *)options) + 1 : "");
+}
+
+static gboolean option_parse(const char *flag, VbOptionType type, gint64 min, gint64 max,
+                             const char *text, gint64 *ret_number, GError **error)
+{
+    const VbOption option = {.name = flag, .type = type, .min = min, .max = max};
+    g_autofree char *allowed = NULL;
+    return options_value_parse(&option, text, ret_number, &allowed) ||
+           usage(error, "%s: \"%s\" is not allowed; allowed: %s", flag, text, allowed);
+}
+
+gboolean args_size(const char *flag, const char *text, guint64 *ret_bytes, GError **error)
+{
+    return option_parse(flag, VB_OPTION_SIZE, 1, 1ll << 50, text, (gint64 *)ret_bytes, error);
+}
+
+gboolean args_duration(const char *flag, const char *text, gint64 *ret_ms, GError **error)
+{
+    return option_parse(flag, VB_OPTION_DURATION, 1, 86400000, text, ret_ms, error);
+}
+
+gboolean args_number(const char *flag, const char *text, guint32 min, guint32 max,
+                     guint32 *ret_number, GError **error)
+{
+    gint64 number;
+    if (!option_parse(flag, VB_OPTION_INT, min, max, text, &number, error)) {
+        return FALSE;
+    }
+    *ret_number = (guint32)number;
+    return TRUE;
+}

@@ -1,0 +1,77 @@
+/* What every command of virtbusctl is given, and how each one ends.
+ *
+ * Data goes to standard output, everything else (progress, errors) to standard error, so that a
+ * pipe gets data only. With --json exactly one document is written, also after a failure.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "common/base/arena.h"
+#include "common/runtime/options.h"
+
+/* Exit statuses. The others than DONE are also the codes of CTL_ERROR. */
+typedef enum {
+    CTL_DONE = 0,
+    CTL_FAILED = 1,      /* Refused or failed; the reply, or the sentence, says why. */
+    CTL_USAGE = 2,       /* Nothing was sent: the command line is wrong. */
+    CTL_NO_REPLY = 3,    /* The request may be done or not: ask again with the same request id. */
+    CTL_UNREACHABLE = 4, /* No broker answers. */
+} CtlStatus;
+
+#define CTL_ERROR (ctl_error_quark())
+GQuark ctl_error_quark(void);
+
+typedef struct Ctl Ctl;
+
+typedef struct {
+    const char *words;     /* "vm start" */
+    const char *arguments; /* "VM --host HOST" */
+    const char *summary;   /* One sentence. */
+    CtlStatus (*run)(Ctl *ctl);
+    const char *details; /* Below the flags of its --help; NULL: nothing. */
+} CtlCommand;
+
+struct Ctl {
+    const CtlCommand *command;
+    int argc; /* What is left for the command; argv[0] is the program. */
+    char **argv;
+
+    /* Global flags. */
+    char *bootstrap;
+    char *topic_prefix;
+    char *timeout;
+    char *request_id; /* NULL: a new one. */
+    gboolean json;
+    gboolean quiet;
+    gboolean verbose;
+    gboolean help;
+    GPtrArray *kafka_arguments; /* "--kafka.NAME=VALUE" */
+
+    /* Made of them by args_parse. */
+    VbOptions *options;
+    gint64 timeout_ms;
+    VbArena *arena;      /* Lives as long as the process. */
+    const char *vm_uuid; /* Of the request that was sent; NULL: none was. */
+};
+
+/* Says what went wrong (on standard output too, with --json) and returns the exit status. An error
+ * of another domain than CTL_ERROR was found in the command line or in a file that it names. */
+CtlStatus ctl_fail(const Ctl *ctl, const GError *error);
+
+/* The commands, in the order of --help. Ends with words NULL. */
+extern const CtlCommand ctl_commands[];
+
+CtlStatus cmd_topics_create(Ctl *ctl);
+CtlStatus cmd_topics_delete(Ctl *ctl);
+CtlStatus cmd_host_list(Ctl *ctl);
+CtlStatus cmd_vm_create(Ctl *ctl);
+CtlStatus cmd_vm_start(Ctl *ctl);
+CtlStatus cmd_vm_stop(Ctl *ctl);
+CtlStatus cmd_vm_destroy(Ctl *ctl);
+CtlStatus cmd_vm_expunge(Ctl *ctl);
+CtlStatus cmd_vm_show(Ctl *ctl);
+CtlStatus cmd_vm_list(Ctl *ctl);
+CtlStatus cmd_vm_timeline(Ctl *ctl);
+CtlStatus cmd_volume_list(Ctl *ctl);
+CtlStatus cmd_events(Ctl *ctl);
