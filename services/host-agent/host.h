@@ -28,15 +28,15 @@ typedef struct {
     char *log_dir;   /* <log_dir>/<vm uuid>.serial.log */
     char *swtpm_dir; /* libvirt's swtpm folder: /var/lib/libvirt/swtpm. */
     char *libvirt_uri;
-    char *domain_type;      /* "auto", "kvm" or "qemu". */
-    char **firmware_dirs;   /* Of QEMU's descriptors, NULL-terminated, in rising precedence of equal
-                               file names. */
-    char *ovs_db;           /* ovs-vsctl --db=; e.g. unix:/run/openvswitch/db.sock. */
-    char *ovs_bridge;       /* Where a vhost-user NIC that names no bridge goes. */
-    char *qemu_user;        /* Owner of socket folders and TPM state: libvirt-qemu on Debian. */
-    char *ovs_group;        /* Group of socket folders. */
-    guint max_queues;       /* Of one NIC. */
-    GPtrArray *storages;    /* of VbStorage */
+    char *domain_type;    /* "auto", "kvm" or "qemu". */
+    char **firmware_dirs; /* Of QEMU's descriptors, NULL-terminated, in rising precedence of equal
+                             file names. */
+    char *ovs_db;         /* ovs-vsctl --db=; e.g. unix:/run/openvswitch/db.sock. */
+    char *ovs_bridge;     /* Where a vhost-user NIC that names no bridge goes. */
+    char *qemu_user;      /* Owner of socket folders and TPM state: libvirt-qemu on Debian. */
+    char *ovs_group;      /* Group of socket folders. */
+    guint max_queues;     /* Of one NIC. */
+    GPtrArray *storages;  /* of VbStorage */
 } VbHostConfig;
 
 /* --- The hypervisor

@@ -1,0 +1,178 @@
+/* A gained partition, from the log: committed offsets, the state's end, the states, then reading.
+ *
+ * The order matters. The offsets are asked first and wait for pending ones, so that whatever they
+ * count is in the state topic by then; its end is asked before reading and counts open
+ * transactions, so that a commit of a dead predecessor cannot be missed. */
+#include <string.h>
+
+#include "common/base/uuid.h"
+#include "common/bus/loop_metrics.h"
+#include "common/bus/loop_private.h"
+#include "common/bus/validate.h"
+#include "common/runtime/log.h"
+
+typedef struct {
+    VbLoop *loop;
+    VbPartition *partition;
+    VbArena *arena;
+    guint64 n_records;
+} VbRestore;
+
+void partition_free(VbPartition *partition)
+{
+    if (partition != NULL) {
+        table_free(partition->table);
+        g_free(partition->next);
+        g_free(partition->applied);
+        g_free(partition);
+    }
+}
+
+static VbPartition *partition_new(const VbLoop *loop, int number)
+{
+    size_t n_inputs = loop->config.service->n_inputs;
+    VbPartition *partition = g_new0(VbPartition, 1);
+    partition->number = number;
+    partition->table = table_new();
+    partition->next = g_new(gint64, n_inputs);
+    partition->applied = g_new(gint64, n_inputs);
+    for (size_t i = 0; i < n_inputs; i++) {
+        partition->next[i] = -1;
+        partition->applied[i] = -1;
+    }
+    return partition;
+}
+
+/* ---- States */
+
+static void applied_note(VbRestore *restore, const StateRecord *state)
+{
+    const VbService *service = restore->loop->config.service;
+    for (size_t i = 0; i < state->n_applied; i++) {
+        for (size_t input = 0; input < service->n_inputs; input++) {
+            gint64 *highest = &restore->partition->applied[input];
+            const char *topic = topic_info(service->inputs[input])->suffix;
+            if (strcmp(topic, state->applied[i]->topic) == 0) {
+                *highest = MAX(*highest, state->applied[i]->offset);
+            }
+        }
+    }
+}
+
+static void broken_keep(VbRestore *restore, const VbBusRecord *record, const char *vm_uuid,
+                        const char *why)
+{
+    table_put_broken(restore->partition->table, vm_uuid, record->value, record->value_bytes);
+    metrics_add(&loop_metric_broken, 1);
+    log_event(
+        VB_LOG_ERROR, "state-broken",
+        "A VM's state record cannot be read; records for this VM go to the dead letter queue.",
+        "vm", vm_uuid, "partition", log_number(record->partition), "offset",
+        log_number(record->offset), "error", why, NULL);
+}
+
+static void state_take(VbRestore *restore, const VbBusRecord *record, const char *vm_uuid)
+{
+    StateRecord *state = state_record__unpack(arena_allocator(restore->arena, SIZE_MAX),
+                                              record->value_bytes, record->value);
+    if (state == NULL) {
+        broken_keep(restore, record, vm_uuid, "it is no StateRecord");
+    } else if (state->logic_version > restore->loop->config.service->logic_version) {
+        broken_keep(restore, record, vm_uuid,
+                    "a newer version of this service wrote it: update this one");
+    } else {
+        applied_note(restore, state);
+        table_put(restore->partition->table, vm_uuid, record->value, record->value_bytes,
+                  state->deadline_ms);
+    }
+}
+
+static void record_take(const VbBusRecord *record, void *user)
+{
+    VbRestore *restore = user;
+    arena_reset(restore->arena);
+    restore->n_records++;
+    const char *vm_uuid = validate_key(restore->arena, record);
+    if (vm_uuid == NULL ||
+        topic_partition(vm_uuid, UUID_TEXT_BYTES - 1, restore->loop->config.n_partitions) !=
+            restore->partition->number) {
+        log_event(VB_LOG_ERROR, "state-foreign",
+                  "A state record's key is no VM of this partition; it is ignored.", "partition",
+                  log_number(record->partition), "offset", log_number(record->offset), NULL);
+    } else if (record->value == NULL) {
+        table_remove(restore->partition->table, vm_uuid);
+    } else {
+        state_take(restore, record, vm_uuid);
+    }
+}
+
+static gboolean states_read(VbLoop *loop, VbPartition *partition, guint64 *ret_n, GError **error)
+{
+    VbBus *bus = loop->bus;
+    g_autoptr(VbArena) arena = arena_new();
+    VbRestore restore = {.loop = loop, .partition = partition, .arena = arena};
+    gint64 end;
+    if (!bus->state_end(bus, partition->number, &end, error) ||
+        !bus->read_state(bus, partition->number, end, record_take, &restore, error)) {
+        return FALSE;
+    }
+    *ret_n = restore.n_records;
+    metrics_add(&loop_metric_restored, (double)restore.n_records);
+    return TRUE;
+}
+
+/* ---- Offsets */
+
+/* States without offsets: the group's offsets expired or were deleted. To start at the beginning
+ * would step old records again, to start at the end would lose some: a person must say. */
+static gboolean offsets_check(const VbLoop *loop, const VbPartition *partition, GError **error)
+{
+    const VbService *service = loop->config.service;
+    g_autoptr(GString) missing = g_string_new(NULL);
+    for (size_t i = 0; i < service->n_inputs; i++) {
+        if (partition->next[i] < 0) {
+            g_string_append_printf(missing, " %s.%s:%d to %" G_GINT64_FORMAT, loop->config.prefix,
+                                   topic_info(service->inputs[i])->suffix, partition->number,
+                                   partition->applied[i] + 1);
+        }
+    }
+    if (missing->len == 0 || table_size(partition->table) == 0) {
+        return TRUE;
+    }
+    g_set_error(error, BUS_ERROR, BUS_ERROR_SETUP,
+                "partition %d has %u states but its group has no committed offset in every input "
+                "topic. Set the missing ones with kafka-consumer-groups --reset-offsets "
+                "--to-offset; what the states have applied already says:%s",
+                partition->number, table_size(partition->table), missing->str);
+    return FALSE;
+}
+
+static gboolean partition_restore(VbLoop *loop, VbPartition *partition, GError **error)
+{
+    VbBus *bus = loop->bus;
+    VbBusOffsets offsets = {.partition = partition->number, .next = partition->next};
+    gint64 begin_ms = bus->now_ms(bus);
+    guint64 n_records = 0;
+    if (!bus->committed(bus, &offsets, error) || !states_read(loop, partition, &n_records, error) ||
+        !offsets_check(loop, partition, error) || !bus->consume(bus, &offsets, error)) {
+        return FALSE;
+    }
+    log_event(VB_LOG_INFO, "restored", "A partition is restored.", "partition",
+              log_number(partition->number), "vms", log_number(table_size(partition->table)),
+              "records", log_number((gint64)n_records), "ms",
+              log_number(bus->now_ms(bus) - begin_ms), NULL);
+    return TRUE;
+}
+
+gboolean restore_partition(VbLoop *loop, int number, GError **error)
+{
+    VbPartition *partition = partition_new(loop, number);
+    if (!partition_restore(loop, partition, error)) {
+        partition_free(partition);
+        return FALSE;
+    }
+    loop->partitions[number] = partition;
+    metrics_add(&loop_metric_vms, table_size(partition->table));
+    metrics_add(&loop_metric_partitions, 1);
+    return TRUE;
+}

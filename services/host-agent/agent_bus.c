@@ -1,0 +1,502 @@
+/* The agent's side of Kafka: see agent_bus.h. */
+#include "services/host-agent/agent_bus.h"
+
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "common/bus/bus_topics.h"
+#include "common/bus/envelope.h"
+#include "common/bus/validate.h"
+#include "common/base/text.h"
+#include "common/runtime/log.h"
+#include "common/runtime/metrics.h"
+#include "services/host-agent/host_core.h"
+
+enum {
+    UNFINISHED_MAX = 256, /* Commands that were read and are not finished: bounds the memory. */
+    OPEN_TIMEOUT_MS = 10000,
+    CHECK_TIMEOUT_MS = 1000,
+};
+
+/* Validation asks a service only for its name, and whether it can refuse: an agent cannot. */
+static const VbService agent_service = {.name = "host-agent"};
+
+static VbMetric dead_letters =
+    METRICS_COUNTER("virtbus_agent_dead_letters_total", "Bad records sent to the agents' DLQ.");
+
+typedef struct {
+    gint64 offset;
+    gboolean finished;
+} Unfinished;
+
+struct VbAgentBus {
+    char *prefix;
+    char *host_uuid;
+    char *topic;
+    VbReportFate fate;
+    void *data;
+    rd_kafka_t *producer;
+    rd_kafka_t *consumer;
+    int fd;
+    gboolean assigned;
+    GArray *unfinished; /* of Unfinished, by offset. */
+    gint64 next;        /* Behind the last record that was read. */
+    gint64 committed;
+    gint64 commit_asked; /* Behind what was asked to be committed. */
+};
+
+/* What a message that is out stands for: its VM's report, or a dead letter's offset. */
+typedef struct {
+    char *vm_uuid;
+    gint64 offset;
+} Sent;
+
+static void sent_free(Sent *sent)
+{
+    g_free(sent->vm_uuid);
+    g_free(sent);
+}
+
+/* --- The offset */
+
+static void on_commit(rd_kafka_t *consumer, rd_kafka_resp_err_t failure,
+                      rd_kafka_topic_partition_list_t *offsets, void *opaque)
+{
+    VbAgentBus *bus = opaque;
+    (void)consumer;
+    if (failure == RD_KAFKA_RESP_ERR__NO_OFFSET || offsets == NULL || offsets->cnt == 0) {
+        return;
+    }
+    if (failure != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        log_event(VB_LOG_WARNING, "commit-failed",
+                  "The offset was not committed; the next one will be.", "error",
+                  rd_kafka_err2str(failure), NULL);
+        bus->commit_asked = bus->committed;
+        return;
+    }
+    bus->committed = MAX(bus->committed, offsets->elems[0].offset);
+}
+
+static gint64 low_water(VbAgentBus *bus)
+{
+    return bus->unfinished->len > 0 ? g_array_index(bus->unfinished, Unfinished, 0).offset
+                                    : bus->next;
+}
+
+static void commit(VbAgentBus *bus)
+{
+    gint64 offset = low_water(bus);
+    if (!bus->assigned || offset <= bus->commit_asked) {
+        return;
+    }
+    g_autoptr(rd_kafka_topic_partition_list_t) offsets = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(offsets, bus->topic, 0)->offset = offset;
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(bus->consumer);
+    bus->commit_asked = offset;
+    rd_kafka_resp_err_t failure =
+        rd_kafka_commit_queue(bus->consumer, offsets, queue, on_commit, bus);
+    rd_kafka_queue_destroy(queue);
+    if (failure != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        on_commit(bus->consumer, failure, offsets, bus);
+    }
+}
+
+void agent_bus_finish(VbAgentBus *bus, gint64 offset)
+{
+    for (guint i = 0; i < bus->unfinished->len; i++) {
+        Unfinished *one = &g_array_index(bus->unfinished, Unfinished, i);
+        one->finished = one->finished || one->offset == offset;
+    }
+    guint done = 0;
+    while (done < bus->unfinished->len &&
+           g_array_index(bus->unfinished, Unfinished, done).finished) {
+        done++;
+    }
+    if (done > 0) {
+        g_array_remove_range(bus->unfinished, 0, done);
+        commit(bus);
+    }
+}
+
+gint64 agent_bus_committed(VbAgentBus *bus)
+{
+    return bus->committed;
+}
+
+/* --- Out */
+
+static void on_delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, void *opaque)
+{
+    VbAgentBus *bus = opaque;
+    Sent *sent = message->_private;
+    gboolean delivered = message->err == RD_KAFKA_RESP_ERR_NO_ERROR;
+    (void)producer;
+    if (!delivered) {
+        log_event(VB_LOG_WARNING, "delivery-failed",
+                  "The broker did not take a record; it will be sent again.", "topic",
+                  rd_kafka_topic_name(message->rkt), "error", rd_kafka_err2str(message->err), NULL);
+    }
+    if (sent == NULL) {
+        return; /* A heartbeat: the next one replaces it. */
+    }
+    if (sent->vm_uuid != NULL) {
+        bus->fate(bus->data, sent->vm_uuid, delivered);
+    } else if (delivered) {
+        agent_bus_finish(bus, sent->offset);
+    } else {
+        bus->assigned = FALSE; /* To be opened and read again from the committed offset. */
+    }
+    sent_free(sent);
+}
+
+static rd_kafka_headers_t *headers_of(const VbBusMessage *message)
+{
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(message->n_headers);
+    for (size_t i = 0; i < message->n_headers; i++) {
+        const VbBusHeader *header = &message->headers[i];
+        rd_kafka_header_add(headers, header->name, -1, header->value, (ssize_t)header->size_bytes);
+    }
+    return headers;
+}
+
+/* Takes `sent` (may be NULL). The partition is the key's, by the handle's partitioner. */
+static gboolean produce(VbAgentBus *bus, const VbBusMessage *message, Sent *sent)
+{
+    g_autofree char *topic = topic_name(bus->prefix, message->topic, NULL);
+    rd_kafka_headers_t *headers = headers_of(message);
+    rd_kafka_resp_err_t failure = rd_kafka_producev(
+        bus->producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY(message->key, message->key_bytes),
+        RD_KAFKA_V_VALUE((void *)message->value, message->value_bytes),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_HEADERS(headers),
+        RD_KAFKA_V_OPAQUE(sent), RD_KAFKA_V_END);
+    if (failure == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return TRUE;
+    }
+    log_event(VB_LOG_WARNING, "send-failed", "A record was not sent; it will be again.", "topic",
+              topic, "error", rd_kafka_err2str(failure), NULL);
+    rd_kafka_headers_destroy(headers);
+    if (sent != NULL) {
+        sent_free(sent);
+    }
+    return FALSE;
+}
+
+static void message_fill(VbArena *arena, VbBusMessage *message, const char *key, const void *body)
+{
+    size_t size_bytes = protobuf_c_message_get_packed_size(body);
+    uint8_t *packed = arena_alloc(arena, size_bytes);
+    protobuf_c_message_pack(body, packed);
+    message->key = key;
+    message->key_bytes = strlen(key);
+    message->value = packed;
+    message->value_bytes = size_bytes;
+}
+
+void agent_bus_report(VbAgentBus *bus, VbArena *arena, const HostReport *report,
+                      const char *traceparent)
+{
+    /* The same report has the same id, however often it is sent. */
+    const char *id = arena_printf(arena, "host.%s/%s/%" G_GINT64_FORMAT, bus->host_uuid,
+                                  report->operation_id, report->time_ms);
+    VbBusHeader trace = {.name = "traceparent", .value = traceparent};
+    VbBusRecord record = {.headers = &trace, .n_headers = traceparent != NULL ? 1 : 0};
+    trace.size_bytes = traceparent != NULL ? strlen(traceparent) : 0;
+    VbOrigin origin = envelope_origin(arena, id, report->vm_uuid, &record);
+    VbBusMessage message = {.topic = host_report_topic(report)};
+    message_fill(arena, &message, report->vm_uuid, report);
+    envelope_output(arena, &origin, (guint)report->report_case, agent_service.name, report->time_ms,
+                    &report->base, &message);
+    Sent *sent = g_new0(Sent, 1);
+    sent->vm_uuid = g_strdup(report->vm_uuid);
+    if (!produce(bus, &message, sent)) {
+        bus->fate(bus->data, report->vm_uuid, FALSE);
+    }
+}
+
+void agent_bus_info(VbAgentBus *bus, VbArena *arena, const HostInfo *info)
+{
+    const char *id =
+        arena_printf(arena, "host.%s/%" G_GINT64_FORMAT, bus->host_uuid, info->time_ms);
+    VbOrigin origin = envelope_origin(arena, id, bus->host_uuid, NULL);
+    VbBusMessage message = {.topic = TOPIC_HOSTS};
+    message_fill(arena, &message, bus->host_uuid, info);
+    envelope_output(arena, &origin, 0, agent_service.name, info->time_ms, &info->base, &message);
+    produce(bus, &message, NULL);
+}
+
+/* --- In */
+
+static VbBusRecord *record_of(VbArena *arena, const rd_kafka_message_t *message)
+{
+    VbBusRecord *record = arena_alloc(arena, sizeof(*record));
+    rd_kafka_headers_t *headers = NULL;
+    rd_kafka_timestamp_type_t type;
+    record->topic = TOPIC_HOST_COMMANDS;
+    record->partition = message->partition;
+    record->offset = message->offset;
+    record->time_ms = rd_kafka_message_timestamp(message, &type);
+    record->key = message->key;
+    record->key_bytes = message->key_len;
+    record->value = message->payload;
+    record->value_bytes = message->len;
+    if (rd_kafka_message_headers(message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        size_t n = rd_kafka_header_cnt(headers);
+        VbBusHeader *copies = arena_alloc(arena, (n + 1) * sizeof(*copies));
+        for (size_t i = 0; i < n; i++) {
+            rd_kafka_header_get_all(headers, i, &copies[i].name, &copies[i].value,
+                                    &copies[i].size_bytes);
+        }
+        record->headers = copies;
+        record->n_headers = n;
+    }
+    return record;
+}
+
+static void dead_letter(VbAgentBus *bus, VbArena *arena, const VbBusRecord *record,
+                        const Error *error)
+{
+    VbDlqReason reason = {.stage = "validate",
+                          .code = ENUM_CODE(error_code, error->code),
+                          .reason = error->message,
+                          .host_uuid = bus->host_uuid};
+    VbBusMessage message = envelope_dlq(arena, record, bus->prefix, agent_service.name, &reason);
+    message.topic = TOPIC_AGENTS_DLQ;
+    log_event(VB_LOG_WARNING, "dead-letter", error->message, "offset", log_number(record->offset),
+              "error", reason.code, NULL);
+    metrics_add(&dead_letters, 1);
+    Sent *sent = g_new0(Sent, 1);
+    sent->offset = record->offset;
+    if (!produce(bus, &message, sent)) {
+        bus->assigned = FALSE;
+    }
+}
+
+/* TRUE: a command for the caller. */
+static gboolean record_take(VbAgentBus *bus, VbArena *arena, const rd_kafka_message_t *message,
+                            VbAgentCommand *ret_command)
+{
+    VbBusRecord *record = record_of(arena, message);
+    Unfinished one = {.offset = record->offset};
+    bus->next = record->offset + 1;
+    g_array_append_val(bus->unfinished, one);
+    const char *vm_uuid = validate_key(arena, record);
+    if (vm_uuid == NULL) {
+        dead_letter(bus, arena, record,
+                    error_make(arena, ERROR_CODE_KEY_MISMATCH,
+                               "the record's key is no uuid: use the VM's uuid as key"));
+        return FALSE;
+    }
+    VbJudgement judgement = validate_record(arena, &agent_service, record, vm_uuid);
+    if (judgement.validity != VALIDITY_GOOD) {
+        dead_letter(bus, arena, record, judgement.error);
+        return FALSE;
+    }
+    const VbBusHeader *trace = bus_record_header(record, "traceparent");
+    ret_command->offset = record->offset;
+    ret_command->command = (const HostCommand *)judgement.message;
+    ret_command->traceparent = trace != NULL ? arena_printf(arena, "%.*s", (int)trace->size_bytes,
+                                                            (const char *)trace->value)
+                                             : NULL;
+    return TRUE;
+}
+
+static void event_take(VbAgentBus *bus, const rd_kafka_message_t *message)
+{
+    switch (message->err) {
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+        return; /* librdkafka goes on by itself. */
+    default:
+        log_event(VB_LOG_WARNING, "read-failed",
+                  "The command topic cannot be read; it is opened again.", "topic", bus->topic,
+                  "error", rd_kafka_message_errstr(message), NULL);
+        bus->assigned = FALSE;
+    }
+}
+
+gboolean agent_bus_next(VbAgentBus *bus, VbArena *arena, VbAgentCommand *ret_command)
+{
+    while (bus->assigned && bus->unfinished->len < UNFINISHED_MAX) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(bus->consumer, 0);
+        if (message == NULL) {
+            return FALSE;
+        }
+        gboolean taken = FALSE;
+        if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            event_take(bus, message);
+        } else {
+            taken = record_take(bus, arena, message, ret_command);
+        }
+        rd_kafka_message_destroy(message);
+        if (taken) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+gboolean agent_bus_serve(VbAgentBus *bus, GError **error)
+{
+    uint64_t count;
+    char reason[256];
+    (void)!read(bus->fd, &count, sizeof(count));
+    rd_kafka_poll(bus->producer, 0);
+    commit(bus); /* One that failed before. */
+    if (rd_kafka_fatal_error(bus->producer, reason, sizeof(reason)) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return TRUE;
+    }
+    g_set_error(error, BUS_ERROR, BUS_ERROR_FATAL,
+                "the producer of reports has failed for good: %s", reason);
+    return FALSE;
+}
+
+int agent_bus_fd(VbAgentBus *bus)
+{
+    return bus->fd;
+}
+
+/* --- The topic */
+
+static gboolean fail(GError **error, rd_kafka_resp_err_t failure, const char *topic,
+                     const char *what)
+{
+    g_set_error(error, BUS_ERROR, BUS_ERROR_ABORT, "topic %s: %s: %s", topic, what,
+                rd_kafka_err2str(failure));
+    return FALSE;
+}
+
+static gboolean topic_ensure(VbAgentBus *bus, GError **error)
+{
+    int partitions = kafka_partitions(bus->producer, bus->topic, OPEN_TIMEOUT_MS, error);
+    if (partitions == 0) {
+        gboolean created = FALSE;
+        if (!bus_topics_create_host(bus->producer, bus->prefix, bus->host_uuid, -1, &created,
+                                    error)) {
+            g_prefix_error(error, "the host has no command topic and may not make it: ");
+            return FALSE;
+        }
+        log_event(VB_LOG_INFO, "topic-created", "The host's command topic was made.", "topic",
+                  bus->topic, NULL);
+        return TRUE;
+    }
+    if (partitions > 1) {
+        g_set_error(error, BUS_ERROR, BUS_ERROR_FATAL,
+                    "topic %s has %d partitions; commands of a host need exactly one: delete it",
+                    bus->topic, partitions);
+        return FALSE;
+    }
+    return partitions == 1;
+}
+
+gboolean agent_bus_open(VbAgentBus *bus, VbAgentTopic *ret_topic, GError **error)
+{
+    if (!topic_ensure(bus, error)) {
+        return FALSE;
+    }
+    gint64 first = 0;
+    gint64 end = 0;
+    rd_kafka_resp_err_t failure = rd_kafka_query_watermark_offsets(bus->consumer, bus->topic, 0,
+                                                                   &first, &end, OPEN_TIMEOUT_MS);
+    if (failure != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return fail(error, failure, bus->topic, "its end is not known");
+    }
+    g_autoptr(rd_kafka_topic_partition_list_t) offsets = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *partition =
+        rd_kafka_topic_partition_list_add(offsets, bus->topic, 0);
+    failure = rd_kafka_committed(bus->consumer, offsets, OPEN_TIMEOUT_MS);
+    if (failure != RD_KAFKA_RESP_ERR_NO_ERROR || partition->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return fail(error, failure != RD_KAFKA_RESP_ERR_NO_ERROR ? failure : partition->err,
+                    bus->topic, "the committed offset is not known");
+    }
+    gboolean usable = partition->offset >= first && partition->offset <= end;
+    ret_topic->start = usable ? partition->offset : first;
+    ret_topic->end = end;
+    return TRUE;
+}
+
+void agent_bus_assign(VbAgentBus *bus, const VbAgentTopic *topic)
+{
+    g_autoptr(rd_kafka_topic_partition_list_t) offsets = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(offsets, bus->topic, 0)->offset = topic->start;
+    g_array_set_size(bus->unfinished, 0);
+    bus->next = topic->start;
+    bus->committed = topic->start;
+    bus->commit_asked = topic->start;
+    rd_kafka_assign(bus->consumer, offsets);
+    bus->assigned = TRUE;
+}
+
+gboolean agent_bus_is_assigned(VbAgentBus *bus)
+{
+    return bus->assigned;
+}
+
+void agent_bus_check(VbAgentBus *bus)
+{
+    kafka_broker_check(bus->producer, CHECK_TIMEOUT_MS);
+}
+
+/* --- Life */
+
+/* A byte in the eventfd when the queue was empty and is no longer. */
+static void wake_by(rd_kafka_queue_t *queue, int fd)
+{
+    static const uint64_t one = 1;
+    rd_kafka_queue_io_event_enable(queue, fd, &one, sizeof(one));
+    rd_kafka_queue_destroy(queue);
+}
+
+VbAgentBus *agent_bus_new(const VbKafkaSettings *settings, const char *prefix,
+                          const char *host_uuid, VbReportFate fate, void *data, GError **error)
+{
+    VbAgentBus *bus = g_new0(VbAgentBus, 1);
+    metrics_register(&dead_letters);
+    bus->prefix = g_strdup(prefix);
+    bus->host_uuid = g_strdup(host_uuid);
+    bus->topic = topic_name(prefix, TOPIC_HOST_COMMANDS, host_uuid);
+    bus->fate = fate;
+    bus->data = data;
+    bus->committed = -1;
+    bus->unfinished = g_array_new(FALSE, FALSE, sizeof(Unfinished));
+    bus->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    bus->producer = kafka_producer_new(settings, on_delivered, bus, error);
+    bus->consumer = bus->producer != NULL ? kafka_consumer_new(settings, host_uuid, error) : NULL;
+    if (bus->fd < 0 || bus->consumer == NULL) {
+        agent_bus_free(bus, 0);
+        return NULL;
+    }
+    wake_by(rd_kafka_queue_get_main(bus->producer), bus->fd);
+    wake_by(rd_kafka_queue_get_consumer(bus->consumer), bus->fd);
+    return bus;
+}
+
+void agent_bus_free(VbAgentBus *bus, int timeout_ms)
+{
+    if (bus->producer != NULL) {
+        rd_kafka_flush(bus->producer, timeout_ms);
+    }
+    if (bus->consumer != NULL && bus->assigned && low_water(bus) > bus->committed) {
+        g_autoptr(rd_kafka_topic_partition_list_t) offsets = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_list_add(offsets, bus->topic, 0)->offset = low_water(bus);
+        rd_kafka_commit(bus->consumer, offsets, 0);
+    }
+    if (bus->consumer != NULL) {
+        rd_kafka_consumer_close(bus->consumer);
+        rd_kafka_destroy(bus->consumer);
+    }
+    if (bus->producer != NULL) {
+        rd_kafka_purge(bus->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+        rd_kafka_poll(bus->producer, 0);
+        rd_kafka_destroy(bus->producer);
+    }
+    if (bus->fd >= 0) {
+        close(bus->fd);
+    }
+    g_array_unref(bus->unfinished);
+    g_free(bus->topic);
+    g_free(bus->host_uuid);
+    g_free(bus->prefix);
+    g_free(bus);
+}

@@ -1,0 +1,64 @@
+/* Kafka as an agent uses it: its own command topic in, at least once; reports, heartbeats and dead
+ * letters out.
+ *
+ * The committed offset is the low-water mark of finished commands: what a crash cuts off is read
+ * again. It knows no VM's state and decides nothing. One thread uses a bus, except where a comment
+ * says otherwise; no call blocks, except where its comment says so. */
+#pragma once
+
+#include "common/base/arena.h"
+#include "common/bus/kafka_conf.h"
+#include "virtbus/v1/virtbus.h"
+
+typedef struct VbAgentBus VbAgentBus;
+
+/* A command that passed every check of form; its key is its vm_uuid. */
+typedef struct {
+    gint64 offset;
+    const HostCommand *command;
+    const char *traceparent; /* NULL: it had none. */
+} VbAgentCommand;
+
+/* The fate of a report that was sent: `delivered`, or the broker has refused it or did not answer
+ * for long. Called from agent_bus_serve. */
+typedef void (*VbReportFate)(void *data, const char *vm_uuid, gboolean delivered);
+
+/* Everything but `fate`'s data is copied, except `settings`. Connects in the background. */
+VbAgentBus *agent_bus_new(const VbKafkaSettings *settings, const char *prefix,
+                          const char *host_uuid, VbReportFate fate, void *data, GError **error);
+/* Commits what is finished, gives reports `timeout_ms` to go out, and ends. Blocks. */
+void agent_bus_free(VbAgentBus *bus, int timeout_ms);
+
+/* Readable when agent_bus_serve or agent_bus_next have something to do. */
+int agent_bus_fd(VbAgentBus *bus);
+
+/* Where reading begins: the committed offset, else the first record that there is. */
+typedef struct {
+    gint64 start;
+    gint64 end; /* Of the topic. A journal that knows this offset or a later one is of another. */
+} VbAgentTopic;
+
+/* Finds the command topic, or makes it. Blocks up to 30 s: for a worker. */
+gboolean agent_bus_open(VbAgentBus *bus, VbAgentTopic *ret_topic, GError **error);
+/* Begins to read. */
+void agent_bus_assign(VbAgentBus *bus, const VbAgentTopic *topic);
+/* FALSE: not assigned yet, or the topic failed and must be opened again. */
+gboolean agent_bus_is_assigned(VbAgentBus *bus);
+
+/* Callbacks of deliveries. FALSE and BUS_ERROR_FATAL: the producer is of no use any more; the
+ * process must begin anew. */
+gboolean agent_bus_serve(VbAgentBus *bus, GError **error);
+/* The next command, in the arena. FALSE: none is there, or too many are unfinished. Bad records go
+ * to the agents' DLQ by themselves. */
+gboolean agent_bus_next(VbAgentBus *bus, VbArena *arena, VbAgentCommand *ret_command);
+/* The command at this offset is finished: its report is with the broker. */
+void agent_bus_finish(VbAgentBus *bus, gint64 offset);
+/* The offset that is committed, -1: none. */
+gint64 agent_bus_committed(VbAgentBus *bus);
+
+/* Sends a report to who asked; its fate comes later. `traceparent`: of the command; may be NULL. */
+void agent_bus_report(VbAgentBus *bus, VbArena *arena, const HostReport *report,
+                      const char *traceparent);
+void agent_bus_info(VbAgentBus *bus, VbArena *arena, const HostInfo *info);
+/* Asks a broker, while the health condition "broker" is unmet. Blocks up to 1 s. Any thread. */
+void agent_bus_check(VbAgentBus *bus);

@@ -1,0 +1,114 @@
+/* What the files agent*.c share. Private to them.
+ *
+ *   agent.c        the loop: what woke us, and what is due
+ *   agent_vm.c     one VM: step, save, then run or send
+ *   agent_work.c   what blocks: effects and chores, on threads; their results come to the inbox
+ */
+#pragma once
+
+#include "common/base/uuid.h"
+#include "services/host-agent/agent.h"
+#include "services/host-agent/journal.h"
+
+/* A command that waits until its VM is idle. */
+typedef struct {
+    gint64 offset;
+    GBytes *packed; /* HostCommand */
+    char *traceparent;
+} VbAgentWaiting;
+
+typedef struct {
+    char uuid[UUID_TEXT_BYTES];
+    GBytes *packed; /* HostVm, as it is in the journal. */
+    /* Copies of what `packed` says, so that the loop need not unpack it: */
+    HostPhase phase;
+    gboolean has_command;
+    gboolean domain_expected;
+    gboolean forgotten;
+    gint64 last_offset;
+    guint n_outbox;
+    /* What only memory knows: */
+    GQueue waiting; /* of VbAgentWaiting */
+    GArray *taken;  /* Offsets (gint64) that were stepped and are not finished. */
+    gboolean effect_runs;
+    gboolean look_wanted;
+    gboolean report_out; /* The outbox's first is with the bus. */
+    char *traceparent;   /* Of the last command that was taken up. */
+} VbAgentVm;
+
+typedef enum {
+    MESSAGE_EFFECT_DONE,
+    MESSAGE_DOMAIN_EVENT,
+    MESSAGE_TOPIC_OPENED,
+    MESSAGE_INFO,
+    MESSAGE_SYNCED,
+} VbAgentMessageKind;
+
+/* What a thread tells the loop. */
+typedef struct {
+    VbAgentMessageKind kind;
+    char vm_uuid[UUID_TEXT_BYTES];
+    VbArena *arena; /* EFFECT_DONE, INFO: where their result lies. */
+    VbEffect effect;
+    gint64 started_us;
+    VbEffectResult result;
+    VbDomainEventKind event;
+    StopReason reason;
+    gboolean opened;
+    VbAgentTopic topic;
+    HostInfo *info;
+} VbAgentMessage;
+
+void agent_message_free(VbAgentMessage *message);
+
+struct VbAgent {
+    VbAgentConfig config;
+    VbAgentBus *bus;
+    VbJournal *journal;
+    VbArena *arena;   /* Of the step in progress. */
+    GHashTable *vms;  /* uuid -> VbAgentVm */
+    guint n_effects;  /* That run. */
+    guint n_outbox;   /* Reports of all VMs that wait for the broker. */
+    gint64 committed; /* When forgotten VMs were last removed. */
+    gint64 started_ms;
+    GThreadPool *effects;
+    GThreadPool *chores;
+    gboolean opening; /* A chore: at most one of each kind at a time. */
+    gboolean informing;
+    gboolean syncing;
+    GAsyncQueue *inbox; /* of VbAgentMessage */
+    int inbox_fd;
+    gboolean stopping;
+    GError *failure; /* The journal or the bus failed: the loop ends. */
+};
+
+/* --- agent_vm.c */
+
+VbAgentVm *agent_vm_get(VbAgent *agent, const char *vm_uuid);
+void agent_vm_free(void *vm);
+/* VbJournalFound; `agent` is a VbAgent. */
+void agent_vm_found(void *agent, const char *vm_uuid, GBytes *packed, const char *problem);
+/* `input` gets host and time here. */
+void agent_vm_step(VbAgent *agent, VbAgentVm *vm, VbHostInput *input);
+/* Does what can be done now: the look, the next command, the next report. */
+void agent_vm_advance(VbAgent *agent, VbAgentVm *vm);
+void agent_vm_queue(VbAgent *agent, const VbAgentCommand *command);
+/* Drops what waits: it will be read again. */
+void agent_vm_drop_waiting(VbAgentVm *vm);
+/* Removes the VMs that were forgotten and whose offset is committed. */
+void agent_vms_remove_forgotten(VbAgent *agent);
+void agent_vm_metrics(void);
+
+/* --- agent_work.c */
+
+void agent_work_start(VbAgent *agent);
+/* Threads that still work are left to themselves. */
+void agent_work_end(VbAgent *agent);
+void agent_work_effect(VbAgent *agent, const VbAgentVm *vm, VbEffect effect);
+void agent_work_open(VbAgent *agent);
+void agent_work_info(VbAgent *agent);
+/* fdatasync of these files and folders (char *); takes `paths`. */
+void agent_work_sync(VbAgent *agent, GPtrArray *paths);
+/* Sends a message to the loop. Any thread. Takes it. */
+void agent_work_tell(VbAgent *agent, VbAgentMessage *message);
+const char *agent_work_effect_name(VbEffect effect);

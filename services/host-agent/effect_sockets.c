@@ -1,0 +1,102 @@
+/* The folder of a VM's vhost-user sockets: <run_dir>/<vm uuid>/<nic index>. QEMU makes a socket in
+ * it, OVS connects. It removes nothing but what lies in that one folder. */
+#include "services/host-agent/effect.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <string.h>
+
+/* set-group-id: QEMU's sockets (0775) get OVS's group, whose members may then connect. */
+enum { FOLDER_MODE = 02770, RUN_DIR_MODE = 0755, NAME_BUFFER_BYTES = 16384 };
+
+char *socket_folder(VbHost *host, VbArena *arena, const char *vm_uuid)
+{
+    return arena_printf(arena, "%s/%s", host->config->run_dir, vm_uuid);
+}
+
+static gboolean fail_path(GError **error, const char *doing, const char *path)
+{
+    g_set_error(error, VB_ERROR, ERROR_CODE_STORAGE_IO, "cannot %s %s: %s", doing, path,
+                g_strerror(errno));
+    return FALSE;
+}
+
+static gboolean find_owner(const VbHostConfig *config, uid_t *ret_uid, gid_t *ret_gid,
+                           GError **error)
+{
+    g_autofree char *buffer = g_malloc(NAME_BUFFER_BYTES);
+    struct passwd user;
+    struct passwd *user_found = NULL;
+    if (getpwnam_r(config->qemu_user, &user, buffer, NAME_BUFFER_BYTES, &user_found) != 0 ||
+        user_found == NULL) {
+        g_set_error(error, VB_ERROR, ERROR_CODE_HYPERVISOR,
+                    "there is no user '%s' for QEMU: mend the agent's option for it",
+                    config->qemu_user);
+        return FALSE;
+    }
+    *ret_uid = user.pw_uid;
+    struct group group;
+    struct group *group_found = NULL;
+    if (getgrnam_r(config->ovs_group, &group, buffer, NAME_BUFFER_BYTES, &group_found) != 0 ||
+        group_found == NULL) {
+        g_set_error(error, VB_ERROR, ERROR_CODE_OVS_UNAVAILABLE,
+                    "there is no group '%s' for OVS: mend the agent's option for it",
+                    config->ovs_group);
+        return FALSE;
+    }
+    *ret_gid = group.gr_gid;
+    return TRUE;
+}
+
+static gboolean remove_content(VbFiles *files, VbArena *arena, const char *folder, GError **error)
+{
+    g_auto(GStrv) names = files->list(files, folder);
+    if (names == NULL) {
+        return errno == ENOENT || fail_path(error, "list", folder);
+    }
+    for (char **name = names; *name != NULL; name++) {
+        const char *path = arena_printf(arena, "%s/%s", folder, *name);
+        if (files->unlink(files, path) != 0 && errno != ENOENT) {
+            return fail_path(error, "remove the stale socket", path);
+        }
+    }
+    return TRUE;
+}
+
+gboolean socket_folder_make(VbHost *host, VbArena *arena, const char *vm_uuid, GError **error)
+{
+    VbFiles *files = host->files;
+    const char *folder = socket_folder(host, arena, vm_uuid);
+    uid_t uid = 0;
+    gid_t gid = 0;
+    if (!find_owner(host->config, &uid, &gid, error)) {
+        return FALSE;
+    }
+    if (files->mkdir(files, host->config->run_dir, RUN_DIR_MODE) != 0 && errno != EEXIST) {
+        return fail_path(error, "make the folder", host->config->run_dir);
+    }
+    if (files->mkdir(files, folder, FOLDER_MODE) != 0 && errno != EEXIST) {
+        return fail_path(error, "make the folder", folder);
+    }
+    if (!remove_content(files, arena, folder, error)) {
+        return FALSE;
+    }
+    /* In this order: a change of owner takes the set-group-id bit away. */
+    if (files->chown(files, folder, uid, gid) != 0 ||
+        files->chmod(files, folder, FOLDER_MODE) != 0) {
+        return fail_path(error, "give QEMU and OVS the folder", folder);
+    }
+    return TRUE;
+}
+
+gboolean socket_folder_remove(VbHost *host, VbArena *arena, const char *vm_uuid, GError **error)
+{
+    VbFiles *files = host->files;
+    const char *folder = socket_folder(host, arena, vm_uuid);
+    if (!remove_content(files, arena, folder, error)) {
+        return FALSE;
+    }
+    return files->rmdir(files, folder) == 0 || errno == ENOENT ||
+           fail_path(error, "remove the folder", folder);
+}

@@ -1,0 +1,202 @@
+/* Effects on this host: which function runs which, and those that look and clear away. All of them
+ * may run again at any time; none decides whether it should. */
+#include "services/host-agent/effect.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- EFFECT_LOOK */
+
+/* The NICs and the firmware of a running domain as its start would have reported them. */
+static void complete_hardware(VbHost *host, VbArena *arena, const HostVm *vm, Hardware *hardware)
+{
+    VbStartPlan plan;
+    g_autoptr(GError) error = NULL;
+    if (!start_plan_make(host, arena, vm, &plan, &error)) {
+        g_warning("VM %s runs, and what it was started with cannot be told any more: %s",
+                  vm->vm_uuid, error->message);
+        return;
+    }
+    FirmwareRef *firmware = NULL;
+    if (plan.class_ != NULL) {
+        const FirmwareRef *pinned = NULL;
+        gboolean replaced = FALSE;
+        /* Without it the path that libvirt tells of stays. */
+        firmware = start_plan_firmware(host, arena, &plan, &pinned, &replaced, NULL);
+    }
+    start_plan_complete(arena, &plan, firmware, hardware);
+}
+
+static void effect_look(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResult *ret_result)
+{
+    g_autoptr(GError) error = NULL;
+    VbDomainFacts *facts = &ret_result->facts;
+    if (!host->hypervisor->look(host->hypervisor, arena, vm->vm_uuid, facts, &error)) {
+        ret_result->error = error_from_gerror(arena, error);
+        return;
+    }
+    if (facts->presence == DOMAIN_OURS && vm->command != NULL &&
+        vm->command->command_case == HOST_COMMAND__COMMAND_START_DOMAIN) {
+        ret_result->state_paths = start_state_paths(host, arena, vm->command->start_domain);
+        complete_hardware(host, arena, vm, facts->hardware);
+    }
+}
+
+/* ---- EFFECT_CLEAN_UP */
+
+/* FALSE: it may still run. A foreign domain's presence means that ours is gone. */
+static gboolean destroy_ours(VbHost *host, VbArena *arena, const HostVm *vm, gboolean *ret_foreign,
+                             GError **error)
+{
+    VbDomainFacts facts;
+    if (!host->hypervisor->look(host->hypervisor, arena, vm->vm_uuid, &facts, error)) {
+        return FALSE;
+    }
+    *ret_foreign = facts.presence == DOMAIN_FOREIGN;
+    if (facts.presence != DOMAIN_OURS) {
+        return TRUE;
+    }
+    if (facts.epoch > vm->epoch) {
+        g_set_error(error, VB_ERROR, ERROR_CODE_STALE_EPOCH,
+                    "VM %s runs at epoch %" G_GUINT64_FORMAT ", newer than %" G_GUINT64_FORMAT
+                    ": it is left alone",
+                    vm->vm_uuid, facts.epoch, vm->epoch);
+        return FALSE;
+    }
+    return host->hypervisor->destroy(host->hypervisor, vm->vm_uuid, error);
+}
+
+/* What is gone has nothing to sync: that its file is missing is said when it is next needed. */
+static gboolean sync_one(VbHost *host, const char *path, GError **error)
+{
+    struct stat facts;
+    if (host->files->lstat(host->files, path, &facts) != 0 && errno == ENOENT) {
+        return TRUE;
+    }
+    return state_sync(host, path, error);
+}
+
+/* The paths of the journal, and those of a start that failed before it could hand them over. */
+static gboolean sync_state(VbHost *host, VbArena *arena, const HostVm *vm, GError **error)
+{
+    gboolean ok = TRUE;
+    for (size_t i = 0; i < vm->n_state_paths; i++) {
+        ok = sync_one(host, vm->state_paths[i], ok ? error : NULL) && ok;
+    }
+    if (vm->command == NULL || vm->command->command_case != HOST_COMMAND__COMMAND_START_DOMAIN) {
+        return ok;
+    }
+    char **paths = start_state_paths(host, arena, vm->command->start_domain);
+    for (; *paths != NULL; paths++) {
+        ok = sync_one(host, *paths, ok ? error : NULL) && ok;
+    }
+    return ok;
+}
+
+/* What is plugged is asked of OVS; the journal says whether an answer matters. */
+static gboolean unplug_ports(VbHost *host, const HostVm *vm, GError **error)
+{
+    g_autoptr(GError) silence = NULL;
+    g_autoptr(GArray) indexes = host->ports->ports_of(host->ports, vm->vm_uuid, &silence);
+    if (indexes == NULL && vm->n_ports == 0) {
+        return TRUE; /* A host without OVS, and a VM that never had a port. */
+    }
+    if (indexes == NULL) {
+        g_propagate_error(error, g_steal_pointer(&silence));
+        return FALSE;
+    }
+    gboolean ok = TRUE;
+    for (guint i = 0; i < indexes->len; i++) {
+        guint index = g_array_index(indexes, guint, i);
+        ok = host->ports->unplug(host->ports, vm->vm_uuid, index, ok ? error : NULL) && ok;
+    }
+    return ok;
+}
+
+/* Tries everything once the domain is gone; the first error of the worst kind is what is told. */
+static gboolean clean_up(VbHost *host, VbArena *arena, const HostVm *vm, GError **error)
+{
+    gboolean foreign = FALSE;
+    g_autoptr(GError) state_error = NULL;
+    g_autoptr(GError) port_error = NULL;
+    g_autoptr(GError) socket_error = NULL;
+    if (!destroy_ours(host, arena, vm, &foreign, error)) {
+        return FALSE;
+    }
+    sync_state(host, arena, vm, &state_error);
+    unplug_ports(host, vm, &port_error);
+    if (!socket_folder_remove(host, arena, vm->vm_uuid, &socket_error)) {
+        /* The next start empties it; nothing of value is in it. */
+        g_warning("VM %s: %s", vm->vm_uuid, socket_error->message);
+    }
+    if (foreign) {
+        g_set_error(error, VB_ERROR, ERROR_CODE_FOREIGN_DOMAIN,
+                    "a domain of uuid %s exists that virtbus did not make: remove it by hand",
+                    vm->vm_uuid);
+    } else if (state_error != NULL) {
+        g_propagate_error(error, g_steal_pointer(&state_error));
+    } else if (port_error != NULL) {
+        g_propagate_error(error, g_steal_pointer(&port_error));
+    } else {
+        return TRUE;
+    }
+    return FALSE;
+}
+
+/* ---- EFFECT_FORGET */
+
+/* virtlogd adds ".0", ".1" ... to the names of older logs. */
+static gboolean remove_logs(VbHost *host, VbArena *arena, const char *vm_uuid, GError **error)
+{
+    VbFiles *files = host->files;
+    const char *folder = host->config->log_dir;
+    const char *prefix = arena_printf(arena, "%s.serial.log", vm_uuid);
+    g_auto(GStrv) names = files->list(files, folder);
+    for (char **name = names; name != NULL && *name != NULL; name++) {
+        const char *path = arena_printf(arena, "%s/%s", folder, *name);
+        if (g_str_has_prefix(*name, prefix) && files->unlink(files, path) != 0 && errno != ENOENT) {
+            g_set_error(error, VB_ERROR, ERROR_CODE_STORAGE_IO, "cannot remove %s: %s", path,
+                        g_strerror(errno));
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+void effect_run(VbHost *host, VbArena *arena, const VbEffectRequest *request,
+                VbEffectResult *ret_result)
+{
+    const HostVm *vm = request->vm;
+    g_autoptr(GError) error = NULL;
+    *ret_result = (VbEffectResult){0};
+    switch (request->kind) {
+    case EFFECT_NONE:
+        return;
+    case EFFECT_LOOK:
+        effect_look(host, arena, vm, ret_result);
+        return;
+    case EFFECT_CREATE_VOLUMES:
+        volumes_create(host, arena, vm, ret_result);
+        return;
+    case EFFECT_DELETE_VOLUMES:
+        volumes_delete(host, arena, vm, ret_result);
+        return;
+    case EFFECT_START:
+        effect_start(host, arena, vm, ret_result);
+        return;
+    case EFFECT_STOP:
+        effect_stop(host, arena, vm, ret_result);
+        return;
+    case EFFECT_CLEAN_UP:
+        clean_up(host, arena, vm, &error);
+        break;
+    case EFFECT_FORGET:
+        if (clean_up(host, arena, vm, &error) && remove_logs(host, arena, vm->vm_uuid, &error)) {
+            tpm_unlink(host, arena, vm->vm_uuid, &error);
+        }
+        break;
+    }
+    if (error != NULL) {
+        ret_result->error = error_from_gerror(arena, error);
+    }
+}

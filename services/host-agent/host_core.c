@@ -1,0 +1,752 @@
+/* The agent's decisions; see host_core.h for the picture. No clock, no I/O, no log: what must be
+ * done is returned, what was done comes back as an input.
+ *
+ * Two rules carry the rest. A start that may have run is never run again: it is found running, or
+ * taken down and reported as failed. And nothing is said about a domain that is not known: while
+ * libvirt does not answer, the VM stays in its phase and silent. */
+#include "services/host-agent/host_core.h"
+
+typedef struct {
+    VbHostStep *step;
+    const VbHostInput *input;
+    VbArena *arena;
+    HostVm *vm;
+} Context;
+
+HostVm *host_vm_new(VbArena *arena, const char *vm_uuid)
+{
+    HostVm *vm = ARENA_MSG(arena, host_vm);
+    vm->vm_uuid = arena_strdup(arena, vm_uuid);
+    vm->last_offset = -1;
+    vm->phase = HOST_PHASE_IDLE;
+    return vm;
+}
+
+/* --- Reports */
+
+VbTopic host_report_topic(const HostReport *report)
+{
+    gboolean volumes = report->report_case == HOST_REPORT__REPORT_VOLUMES_CREATED ||
+                       report->report_case == HOST_REPORT__REPORT_VOLUMES_DELETED ||
+                       report->report_case == HOST_REPORT__REPORT_INVENTORY;
+    return volumes ? TOPIC_VOLUME_REPORTS : TOPIC_VM_REPORTS;
+}
+
+static HostReport *report_new(Context *c, guint64 epoch, const char *operation_id)
+{
+    HostReport *report = ARENA_MSG(c->arena, host_report);
+    report->vm_uuid = c->vm->vm_uuid;
+    report->host_uuid = arena_strdup(c->arena, c->input->host_uuid);
+    report->operation_id = arena_strdup(c->arena, operation_id);
+    report->epoch = epoch;
+    report->time_ms = c->input->time_ms;
+    return report;
+}
+
+/* The body that answers a command of this kind, empty: who asked must know by it what failed. */
+static void report_set_body(Context *c, HostReport *report, const HostCommand *command)
+{
+    switch (command->command_case) {
+    case HOST_COMMAND__COMMAND_CREATE_VOLUMES:
+        report->report_case = HOST_REPORT__REPORT_VOLUMES_CREATED;
+        report->volumes_created = ARENA_MSG(c->arena, volumes_created);
+        return;
+    case HOST_COMMAND__COMMAND_DELETE_VOLUMES:
+        report->report_case = HOST_REPORT__REPORT_VOLUMES_DELETED;
+        report->volumes_deleted = ARENA_MSG(c->arena, volumes_deleted);
+        return;
+    case HOST_COMMAND__COMMAND_START_DOMAIN:
+        report->report_case = HOST_REPORT__REPORT_DOMAIN_STARTED;
+        report->domain_started = ARENA_MSG(c->arena, domain_started);
+        return;
+    case HOST_COMMAND__COMMAND_STOP_DOMAIN:
+        report->report_case = HOST_REPORT__REPORT_DOMAIN_STOPPED;
+        report->domain_stopped = ARENA_MSG(c->arena, domain_stopped);
+        return;
+    case HOST_COMMAND__COMMAND_FORGET_VM:
+        report->report_case = HOST_REPORT__REPORT_VM_FORGOTTEN;
+        report->vm_forgotten = ARENA_MSG(c->arena, vm_forgotten);
+        return;
+    case HOST_COMMAND__COMMAND_ATTACH_DEVICE:
+    case HOST_COMMAND__COMMAND_DETACH_DEVICE:
+        report->report_case = HOST_REPORT__REPORT_DEVICE_CHANGED;
+        report->device_changed = ARENA_MSG(c->arena, device_changed);
+        return;
+    case HOST_COMMAND__COMMAND_PREPARE_MIGRATION:
+    case HOST_COMMAND__COMMAND_MIGRATE_DOMAIN:
+    case HOST_COMMAND__COMMAND__NOT_SET:
+        return; /* No body: it is refused by its error alone. */
+    }
+}
+
+/* `error` (NULL: done) with the name of the host where it happened. */
+static void report_set_error(HostReport *report, Error *error)
+{
+    report->error = error;
+    if (error != NULL && error->host_uuid[0] == '\0') {
+        error->host_uuid = report->host_uuid;
+    }
+}
+
+static void outbox_append(Context *c, HostReport *report)
+{
+    ARENA_APPEND(c->arena, c->vm->n_outbox, c->vm->outbox, report);
+}
+
+static void look(Context *c)
+{
+    c->vm->phase = HOST_PHASE_LOOKING;
+    c->step->effect = EFFECT_LOOK;
+}
+
+static void clean_up(Context *c, HostPhase phase)
+{
+    c->vm->phase = phase;
+    c->step->effect = EFFECT_CLEAN_UP;
+}
+
+static void become_idle(Context *c)
+{
+    c->vm->phase = HOST_PHASE_IDLE;
+    c->vm->command = NULL;
+    c->vm->first_error = NULL;
+    /* The domain may have ended while the command was being worked on. The event may also have been
+     * about an earlier domain and late, so it is not believed but looked after. */
+    if (c->vm->stop_seen != STOP_REASON_UNSPECIFIED) {
+        if (c->vm->domain_expected) {
+            look(c);
+        } else {
+            c->vm->stop_seen = STOP_REASON_UNSPECIFIED;
+        }
+    }
+}
+
+/* Ends the work on vm->command: its report is kept for a repeat and goes out. */
+static void answer(Context *c, HostReport *report, Error *error)
+{
+    report_set_error(report, error);
+    c->vm->last_report = report;
+    outbox_append(c, report);
+    become_idle(c);
+}
+
+static HostReport *answer_new(Context *c)
+{
+    const HostCommand *command = c->vm->command;
+    HostReport *report = report_new(c, command->epoch, command->operation_id);
+    report_set_body(c, report, command);
+    return report;
+}
+
+/* Done or failed, with nothing more to tell. */
+static void answer_empty(Context *c, Error *error)
+{
+    answer(c, answer_new(c), error);
+}
+
+/* What the effect found out, else the empty body of this command. */
+static void answer_with_result(Context *c)
+{
+    const VbEffectResult *result = c->input->result;
+    HostReport *report = answer_new(c);
+    if (result->report != NULL && result->report->report_case == report->report_case) {
+        /* All members of the union are pointers to a message: one stands for all. */
+        report->domain_started = result->report->domain_started;
+    }
+    answer(c, report, result->error);
+}
+
+/* --- The domain's traces in the journal */
+
+static void ports_expect(Context *c, const VmSpec *spec)
+{
+    HostVm *vm = c->vm;
+    for (size_t i = 0; spec != NULL && i < spec->n_nics; i++) {
+        const NicSpec *nic = spec->nics[i];
+        gboolean known = FALSE;
+        for (size_t k = 0; k < vm->n_ports; k++) {
+            known = known || vm->ports[k] == nic->index;
+        }
+        if (nic->type != NIC_TYPE_VHOST_USER || known) {
+            continue;
+        }
+        uint32_t *grown = arena_alloc(c->arena, (vm->n_ports + 1) * sizeof(*grown));
+        for (size_t k = 0; k < vm->n_ports; k++) {
+            grown[k] = vm->ports[k];
+        }
+        grown[vm->n_ports++] = nic->index;
+        vm->ports = grown;
+    }
+}
+
+static void state_paths_take(Context *c, char *const *paths)
+{
+    if (paths == NULL) {
+        return;
+    }
+    c->vm->n_state_paths = 0;
+    for (; *paths != NULL; paths++) {
+        char *path = arena_strdup(c->arena, *paths);
+        ARENA_APPEND(c->arena, c->vm->n_state_paths, c->vm->state_paths, path);
+    }
+}
+
+static void domain_expect(Context *c, guint64 epoch)
+{
+    c->vm->domain_expected = TRUE;
+    c->vm->domain_epoch = epoch;
+}
+
+static void domain_gone(Context *c)
+{
+    c->vm->domain_expected = FALSE;
+    c->vm->domain_epoch = 0;
+    c->vm->stop_seen = STOP_REASON_UNSPECIFIED;
+    c->vm->n_state_paths = 0;
+}
+
+/* What a clean-up that failed leaves behind. */
+typedef enum {
+    LEFT_NOTHING,
+    LEFT_PORTS,  /* The next clean-up removes them; they do no harm. */
+    LEFT_FILES,  /* The domain is gone; its state could not be brought to disk for certain, or
+                    something else holds it. */
+    LEFT_DOMAIN, /* It may still run. */
+} Left;
+
+static Left clean_up_left(const Error *error)
+{
+    if (error == NULL) {
+        return LEFT_NOTHING;
+    }
+    if (error->code == ERROR_CODE_OVS_UNAVAILABLE || error->code == ERROR_CODE_OVS_PORT_REFUSED) {
+        return LEFT_PORTS;
+    }
+    if (error->code == ERROR_CODE_STORAGE_IO ||
+        error->code == ERROR_CODE_FOREIGN_DOMAIN) { /* Ours is gone, another has its uuid. */
+        return LEFT_FILES;
+    }
+    return LEFT_DOMAIN;
+}
+
+static void ports_forget(Context *c, Left left)
+{
+    if (left == LEFT_NOTHING) {
+        c->vm->n_ports = 0;
+    }
+}
+
+/* --- Commands */
+
+static gboolean is_expired(Context *c)
+{
+    gint64 expires_ms = c->vm->command->expires_ms;
+    return expires_ms != 0 && c->input->time_ms >= expires_ms;
+}
+
+static void refuse_expired(Context *c)
+{
+    answer_empty(c, error_make(c->arena, ERROR_CODE_EXPIRED,
+                               "operation %s for VM %s expired %" G_GINT64_FORMAT
+                               " ms before this host came to it; nothing was done: ask again",
+                               c->vm->command->operation_id, c->vm->vm_uuid,
+                               c->input->time_ms - c->vm->command->expires_ms));
+}
+
+static void work(Context *c, VbEffect effect)
+{
+    c->vm->phase = HOST_PHASE_WORKING;
+    c->step->effect = effect;
+}
+
+static void take_up_start(Context *c)
+{
+    HostVm *vm = c->vm;
+    if (is_expired(c)) {
+        refuse_expired(c);
+    } else if (!vm->domain_expected) {
+        ports_expect(c, vm->command->start_domain->spec);
+        work(c, EFFECT_START);
+    } else if (vm->domain_epoch < vm->command->epoch) {
+        /* The deployment has written the older domain off. It goes first: two on one NVRAM would
+         * ruin it. Working with a domain still expected is what says that this is under way. */
+        work(c, EFFECT_CLEAN_UP);
+    } else {
+        look(c); /* The journal was lost, or this is a second start of one epoch. */
+    }
+}
+
+static void take_up_stop(Context *c)
+{
+    StopMode mode = c->vm->command->stop_domain->mode;
+    gboolean graceful = mode == STOP_MODE_UNSPECIFIED || mode == STOP_MODE_GRACEFUL;
+    if (graceful && is_expired(c)) {
+        refuse_expired(c); /* Nobody waits for it any more, and the guest was never asked. */
+    } else {
+        work(c, EFFECT_STOP);
+    }
+}
+
+/* Runs vm->command, which is new or was cut off by a crash before it did anything that matters. */
+static void take_up(Context *c)
+{
+    switch (c->vm->command->command_case) {
+    case HOST_COMMAND__COMMAND_CREATE_VOLUMES:
+        if (is_expired(c)) {
+            refuse_expired(c);
+        } else {
+            work(c, EFFECT_CREATE_VOLUMES);
+        }
+        return;
+    case HOST_COMMAND__COMMAND_DELETE_VOLUMES:
+        work(c, EFFECT_DELETE_VOLUMES);
+        return;
+    case HOST_COMMAND__COMMAND_START_DOMAIN:
+        take_up_start(c);
+        return;
+    case HOST_COMMAND__COMMAND_STOP_DOMAIN:
+        take_up_stop(c);
+        return;
+    case HOST_COMMAND__COMMAND_FORGET_VM:
+        work(c, EFFECT_FORGET);
+        return;
+    case HOST_COMMAND__COMMAND_ATTACH_DEVICE:
+    case HOST_COMMAND__COMMAND_DETACH_DEVICE:
+    case HOST_COMMAND__COMMAND_PREPARE_MIGRATION:
+    case HOST_COMMAND__COMMAND_MIGRATE_DOMAIN:
+        answer_empty(
+            c, error_make(c->arena, ERROR_CODE_UNSUPPORTED,
+                          "operation %s for VM %s: this version changes no running VM; stop it "
+                          "first",
+                          c->vm->command->operation_id, c->vm->vm_uuid));
+        return;
+    case HOST_COMMAND__COMMAND__NOT_SET:
+        answer_empty(
+            c, error_make(c->arena, ERROR_CODE_UNKNOWN_COMMAND,
+                          "operation %s for VM %s: this agent does not know the command; update "
+                          "it",
+                          c->vm->command->operation_id, c->vm->vm_uuid));
+        return;
+    }
+}
+
+/* The stored report again, unless it is still on its way. */
+static void repeat(Context *c)
+{
+    HostVm *vm = c->vm;
+    if (vm->last_report == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < vm->n_outbox; i++) {
+        if (g_str_equal(vm->outbox[i]->operation_id, vm->last_report->operation_id)) {
+            return;
+        }
+    }
+    outbox_append(c, vm->last_report);
+}
+
+static void step_command(Context *c)
+{
+    HostVm *vm = c->vm;
+    const HostCommand *command = c->input->command;
+    if (c->input->offset == vm->last_offset) {
+        repeat(c);
+    }
+    if (c->input->offset <= vm->last_offset || vm->phase != HOST_PHASE_IDLE) {
+        return;
+    }
+    vm->last_offset = c->input->offset;
+    vm->last_report = NULL;
+    vm->forgotten = FALSE;
+    vm->command = arena_copy(c->arena, command);
+    /* A deletion was committed for good, at whatever epoch: it is never late. */
+    gboolean fenced = command->command_case != HOST_COMMAND__COMMAND_DELETE_VOLUMES;
+    if (fenced && command->epoch < vm->epoch) {
+        answer_empty(c, error_make(c->arena, ERROR_CODE_STALE_EPOCH,
+                                   "operation %s for VM %s has epoch %" G_GUINT64_FORMAT
+                                   ", this host has seen %" G_GUINT64_FORMAT
+                                   ": it came too late; nothing was done",
+                                   command->operation_id, vm->vm_uuid, command->epoch, vm->epoch));
+        return;
+    }
+    vm->epoch = MAX(vm->epoch, command->epoch);
+    take_up(c);
+}
+
+/* --- The end of effects */
+
+static void done_start(Context *c)
+{
+    HostVm *vm = c->vm;
+    const VbEffectResult *result = c->input->result;
+    state_paths_take(c, result->state_paths);
+    if (result->error == NULL) {
+        domain_expect(c, vm->command->epoch);
+        answer_with_result(c);
+        return;
+    }
+    vm->first_error = result->error;
+    if (!result->nothing_created) {
+        domain_expect(c, vm->command->epoch);
+    }
+    clean_up(c, HOST_PHASE_UNDOING);
+}
+
+/* A domain of an older epoch was taken down so that the start can go on. */
+static void done_clearing(Context *c)
+{
+    Error *error = c->input->result->error;
+    if (clean_up_left(error) >= LEFT_FILES) {
+        answer_empty(c, error);
+        return;
+    }
+    domain_gone(c);
+    ports_forget(c, clean_up_left(error));
+    take_up(c);
+}
+
+static void done_forget(Context *c)
+{
+    Error *error = c->input->result->error;
+    if (error == NULL) {
+        domain_gone(c);
+        c->vm->n_ports = 0;
+        c->vm->forgotten = TRUE;
+    }
+    answer_empty(c, error);
+}
+
+static void done_stop(Context *c)
+{
+    const VbEffectResult *result = c->input->result;
+    if (result->error != NULL) {
+        answer_empty(c, result->error);
+        return;
+    }
+    c->vm->stop_seen = result->stop_reason;
+    clean_up(c, HOST_PHASE_STOPPED_CLEANUP);
+}
+
+static void done_work(Context *c)
+{
+    switch (c->vm->command->command_case) {
+    case HOST_COMMAND__COMMAND_CREATE_VOLUMES:
+    case HOST_COMMAND__COMMAND_DELETE_VOLUMES:
+        answer_with_result(c);
+        return;
+    case HOST_COMMAND__COMMAND_START_DOMAIN:
+        if (c->vm->domain_expected) {
+            done_clearing(c);
+        } else {
+            done_start(c);
+        }
+        return;
+    case HOST_COMMAND__COMMAND_STOP_DOMAIN:
+        done_stop(c);
+        return;
+    case HOST_COMMAND__COMMAND_FORGET_VM:
+        done_forget(c);
+        return;
+    case HOST_COMMAND__COMMAND_ATTACH_DEVICE:
+    case HOST_COMMAND__COMMAND_DETACH_DEVICE:
+    case HOST_COMMAND__COMMAND_PREPARE_MIGRATION:
+    case HOST_COMMAND__COMMAND_MIGRATE_DOMAIN:
+    case HOST_COMMAND__COMMAND__NOT_SET:
+        return; /* Never worked on: refused when they come. */
+    }
+}
+
+static void done_undoing(Context *c)
+{
+    Left left = clean_up_left(c->input->result->error);
+    if (left == LEFT_DOMAIN && c->vm->domain_expected) {
+        return; /* To report a failed start would free the VM for another host. */
+    }
+    domain_gone(c);
+    ports_forget(c, left);
+    answer_empty(c, c->vm->first_error);
+}
+
+static void done_stopped_cleanup(Context *c)
+{
+    HostVm *vm = c->vm;
+    Error *error = c->input->result->error;
+    Left left = clean_up_left(error);
+    if (left == LEFT_DOMAIN) {
+        return;
+    }
+    HostReport *report = NULL;
+    if (vm->command != NULL) {
+        report = answer_new(c);
+    } else if (vm->domain_expected) {
+        report = report_new(c, vm->domain_epoch, "");
+        report->report_case = HOST_REPORT__REPORT_DOMAIN_STOPPED;
+        report->domain_stopped = ARENA_MSG(c->arena, domain_stopped);
+    }
+    if (report != NULL) {
+        report->domain_stopped->reason = vm->stop_seen;
+    }
+    vm->stop_seen = STOP_REASON_UNSPECIFIED;
+    /* With files left the domain stays expected: the next look tries again. */
+    if (left != LEFT_FILES) {
+        error = NULL;
+        domain_gone(c);
+    }
+    ports_forget(c, left);
+    if (vm->command != NULL) {
+        answer(c, report, error);
+        return;
+    }
+    if (report != NULL) {
+        report_set_error(report, error);
+        outbox_append(c, report);
+    }
+    become_idle(c);
+}
+
+/* --- Looking */
+
+static void observe(Context *c, gboolean running, Error *error)
+{
+    HostReport *report = report_new(c, c->vm->domain_epoch, "");
+    report->report_case = HOST_REPORT__REPORT_DOMAIN_OBSERVED;
+    report->domain_observed = ARENA_MSG(c->arena, domain_observed);
+    report->domain_observed->running = running;
+    report_set_error(report, error);
+    outbox_append(c, report);
+}
+
+static void looked_foreign(Context *c)
+{
+    HostVm *vm = c->vm;
+    Error *error = error_make(c->arena, ERROR_CODE_FOREIGN_DOMAIN,
+                              "a domain with the uuid of VM %s runs that virtbus did not make; it "
+                              "is left alone: remove it by hand",
+                              vm->vm_uuid);
+    vm->stop_seen = STOP_REASON_UNSPECIFIED;
+    if (vm->command != NULL) {
+        answer_empty(c, error);
+        return;
+    }
+    if (vm->domain_expected) {
+        /* Still expected: whether its NVRAM is in use is not known until the other one is gone. */
+        observe(c, FALSE, error);
+    }
+    become_idle(c);
+}
+
+/* A start was cut off: it is found running, or taken down. */
+static void looked_after_start(Context *c, gboolean up)
+{
+    HostVm *vm = c->vm;
+    const VbDomainFacts *facts = &c->input->result->facts;
+    if (up && facts->epoch == vm->command->epoch) {
+        domain_expect(c, facts->epoch);
+        HostReport *report = answer_new(c);
+        report->domain_started->hardware = facts->hardware;
+        answer(c, report, NULL);
+        return;
+    }
+    if (facts->presence == DOMAIN_OURS) {
+        domain_expect(c, facts->epoch);
+    } else {
+        domain_gone(c);
+    }
+    vm->first_error =
+        error_make(c->arena, ERROR_CODE_INTERRUPTED,
+                   "operation %s was starting VM %s when the agent or libvirt died; what it had "
+                   "made was taken down: start it again",
+                   vm->command->operation_id, vm->vm_uuid);
+    clean_up(c, HOST_PHASE_UNDOING);
+}
+
+/* The expected domain runs, or one runs of which a lost journal knew. */
+static void looked_running(Context *c)
+{
+    HostVm *vm = c->vm;
+    domain_expect(c, c->input->result->facts.epoch);
+    vm->epoch = MAX(vm->epoch, vm->domain_epoch);
+    if (vm->stop_seen != STOP_REASON_UNSPECIFIED) {
+        /* The event was about an earlier domain, or it came after this look. Look once more. */
+        vm->stop_seen = STOP_REASON_UNSPECIFIED;
+        look(c);
+        return;
+    }
+    observe(c, TRUE, NULL);
+    become_idle(c);
+}
+
+static void done_looking(Context *c)
+{
+    HostVm *vm = c->vm;
+    const VbEffectResult *result = c->input->result;
+    const VbDomainFacts *facts = &result->facts;
+    if (result->error != NULL) {
+        return;
+    }
+    if (facts->presence == DOMAIN_FOREIGN) {
+        looked_foreign(c);
+        return;
+    }
+    gboolean up = facts->presence == DOMAIN_OURS && !facts->starting_up;
+    if (up) {
+        state_paths_take(c, result->state_paths);
+    }
+    if (vm->command != NULL) {
+        looked_after_start(c, up);
+        return;
+    }
+    guint64 least_epoch = vm->domain_expected ? vm->domain_epoch : vm->epoch;
+    if (up && facts->epoch >= least_epoch) {
+        looked_running(c);
+        return;
+    }
+    if (vm->domain_expected || facts->presence == DOMAIN_OURS || vm->n_ports > 0) {
+        if (vm->stop_seen == STOP_REASON_UNSPECIFIED) {
+            vm->stop_seen = STOP_REASON_NOT_RUNNING;
+        }
+        clean_up(c, HOST_PHASE_STOPPED_CLEANUP);
+        return;
+    }
+    become_idle(c);
+}
+
+static void step_done(Context *c)
+{
+    switch (c->vm->phase) {
+    case HOST_PHASE_LOOKING:
+        done_looking(c);
+        return;
+    case HOST_PHASE_WORKING:
+        done_work(c);
+        return;
+    case HOST_PHASE_UNDOING:
+        done_undoing(c);
+        return;
+    case HOST_PHASE_STOPPED_CLEANUP:
+        done_stopped_cleanup(c);
+        return;
+    case HOST_PHASE_UNSPECIFIED:
+    case HOST_PHASE_IDLE:
+        return; /* Nothing was asked for. */
+    }
+}
+
+static void step_look(Context *c)
+{
+    switch (c->vm->phase) {
+    case HOST_PHASE_UNSPECIFIED:
+    case HOST_PHASE_IDLE:
+    case HOST_PHASE_LOOKING:
+        look(c);
+        return;
+    case HOST_PHASE_WORKING:
+        if (c->vm->command->command_case == HOST_COMMAND__COMMAND_START_DOMAIN) {
+            look(c);
+        } else if (c->vm->command->command_case == HOST_COMMAND__COMMAND_STOP_DOMAIN) {
+            work(c, EFFECT_STOP); /* Also when expired: the guest was asked and may have gone. */
+        } else {
+            take_up(c); /* Each of the others may run again. */
+        }
+        return;
+    case HOST_PHASE_UNDOING:
+    case HOST_PHASE_STOPPED_CLEANUP:
+        clean_up(c, c->vm->phase);
+        return;
+    }
+}
+
+/* --- What the domain says by itself */
+
+static void step_stopped(Context *c)
+{
+    switch (c->vm->phase) {
+    case HOST_PHASE_UNSPECIFIED:
+    case HOST_PHASE_IDLE:
+        if (c->vm->domain_expected) {
+            c->vm->stop_seen = c->input->reason;
+            look(c); /* The event may be a late one about an earlier domain. */
+        }
+        return;
+    case HOST_PHASE_LOOKING:
+    case HOST_PHASE_WORKING:
+        c->vm->stop_seen = c->input->reason;
+        return;
+    case HOST_PHASE_UNDOING:
+    case HOST_PHASE_STOPPED_CLEANUP:
+        return;
+    }
+}
+
+static void step_guest_event(Context *c, GuestEventType type)
+{
+    /* While the domain is taken down, what it says is our own doing. */
+    gboolean ending =
+        c->vm->phase == HOST_PHASE_UNDOING || c->vm->phase == HOST_PHASE_STOPPED_CLEANUP;
+    if (!c->vm->domain_expected || ending || c->vm->n_outbox >= HOST_OUTBOX_MAX_GUEST_EVENTS) {
+        return;
+    }
+    HostReport *report = report_new(c, c->vm->domain_epoch, "");
+    report->report_case = HOST_REPORT__REPORT_GUEST_EVENT;
+    report->guest_event = ARENA_MSG(c->arena, guest_event);
+    report->guest_event->type = type;
+    outbox_append(c, report);
+}
+
+static void step_domain_event(Context *c)
+{
+    switch (c->input->event) {
+    case DOMAIN_EVENT_STOPPED:
+        step_stopped(c);
+        return;
+    case DOMAIN_EVENT_REBOOT:
+        step_guest_event(c, GUEST_EVENT_TYPE_REBOOT);
+        return;
+    case DOMAIN_EVENT_SHUTDOWN:
+        step_guest_event(c, GUEST_EVENT_TYPE_SHUTDOWN);
+        return;
+    case DOMAIN_EVENT_PANIC:
+        step_guest_event(c, GUEST_EVENT_TYPE_PANIC);
+        return;
+    case DOMAIN_EVENT_RECONNECTED:
+        return; /* Not about one VM: the shell makes it a look of every one. */
+    }
+}
+
+static void step_acknowledged(Context *c)
+{
+    HostVm *vm = c->vm;
+    if (vm->n_outbox == 0) {
+        return;
+    }
+    vm->n_outbox--;
+    for (size_t i = 0; i < vm->n_outbox; i++) {
+        vm->outbox[i] = vm->outbox[i + 1];
+    }
+}
+
+void host_step(VbHostStep *step, const VbHostInput *input)
+{
+    Context context = {.step = step, .input = input, .arena = step->arena, .vm = step->vm};
+    step->effect = EFFECT_NONE;
+    switch (input->kind) {
+    case HOST_INPUT_COMMAND:
+        step_command(&context);
+        return;
+    case HOST_INPUT_DONE:
+        step_done(&context);
+        return;
+    case HOST_INPUT_DOMAIN_EVENT:
+        step_domain_event(&context);
+        return;
+    case HOST_INPUT_LOOK:
+        step_look(&context);
+        return;
+    case HOST_INPUT_ACKNOWLEDGED:
+        step_acknowledged(&context);
+        return;
+    case HOST_INPUT_TOPIC_REPLACED:
+        step->vm->last_offset = -1;
+        return;
+    }
+}

@@ -1,0 +1,823 @@
+/* Effects over a hypervisor and a switch that fail on order, and a real file system: each failure
+ * has its code, and nothing that comes after it was called. The way that succeeds is shown on the
+ * real libvirt and OVS by tests/e2e/test_host_effects.c.
+ *
+ * What the fakes are asked is kept as one line: "look probe plug/1 create look". */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <grp.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "services/host-agent/effect.h"
+#include "tests/lib/lab_guest.h"
+
+#define PLAIN_VARS "/usr/share/OVMF/OVMF_VARS_4M.fd"
+
+enum { SOCKET_PATH_MAX_BYTES = 107 };
+
+/* ---- The fakes */
+
+typedef struct {
+    LabGuest *guest;
+    VbHypervisor hypervisor;
+    VbSwitch ports;
+    VbHost host;
+    GString *calls;
+    const char *fail_call; /* The call that fails; NULL: none. */
+    ErrorCode fail_code;
+    VbDomainPresence presence;
+    guint64 epoch;
+    gboolean starting_up;
+    gboolean vanishes; /* The domain ends as soon as it is made. */
+    gboolean heeds;    /* The guest powers off when it is asked. */
+    gboolean ovs;
+    gboolean dpdk;
+    guint plugged; /* Bits by NIC index. */
+    gint64 now_ms;
+    char *xml;
+} World;
+
+static World *world;
+
+static gboolean call(const char *name, GError **error)
+{
+    g_string_append_printf(world->calls, "%s%s", world->calls->len > 0 ? " " : "", name);
+    if (g_strcmp0(world->fail_call, name) != 0) {
+        return TRUE;
+    }
+    g_set_error(error, VB_ERROR, (gint)world->fail_code, "the fake fails at %s", name);
+    return FALSE;
+}
+
+static gboolean call_indexed(const char *name, guint index, GError **error)
+{
+    g_autofree char *text = g_strdup_printf("%s/%u", name, index);
+    return call(text, error);
+}
+
+static gboolean fake_look(VbHypervisor *self, VbArena *arena, const char *vm_uuid,
+                          VbDomainFacts *ret_facts, GError **error)
+{
+    (void)self;
+    assert_string_equal(vm_uuid, world->guest->vm->vm_uuid);
+    *ret_facts = (VbDomainFacts){.presence = world->presence,
+                                 .epoch = world->epoch,
+                                 .starting_up = world->starting_up,
+                                 .hardware = ARENA_MSG(arena, hardware)};
+    return call("look", error);
+}
+
+static gboolean fake_create(VbHypervisor *self, const char *vm_uuid, const char *xml,
+                            gint64 timeout_ms, GError **error)
+{
+    (void)self;
+    (void)vm_uuid;
+    assert_true(timeout_ms > 0);
+    g_free(world->xml);
+    world->xml = g_strdup(xml);
+    if (!call("create", error)) {
+        return FALSE;
+    }
+    world->presence = world->vanishes ? DOMAIN_NONE : DOMAIN_OURS;
+    return TRUE;
+}
+
+static gboolean fake_shutdown(VbHypervisor *self, const char *vm_uuid, GError **error)
+{
+    (void)self;
+    (void)vm_uuid;
+    if (world->heeds) {
+        world->presence = DOMAIN_NONE;
+    }
+    return call("shutdown", error);
+}
+
+static gboolean fake_destroy(VbHypervisor *self, const char *vm_uuid, GError **error)
+{
+    (void)self;
+    (void)vm_uuid;
+    if (!call("destroy", error)) {
+        return FALSE;
+    }
+    world->presence = DOMAIN_NONE;
+    return TRUE;
+}
+
+static const char *const *fake_domain_types(VbHypervisor *self)
+{
+    (void)self;
+    static const char *const types[] = {"qemu", NULL};
+    return types;
+}
+
+static gboolean fake_plug(VbSwitch *self, const VbPort *port, GError **error)
+{
+    (void)self;
+    /* QEMU's folder is there before the port. */
+    g_autofree char *folder = g_path_get_dirname(port->socket_path);
+    struct stat facts;
+    assert_int_equal(lstat(folder, &facts), 0);
+    assert_int_equal(facts.st_mode & 07777, 02770);
+    if (!call_indexed("plug", port->nic_index, error)) {
+        return FALSE;
+    }
+    world->plugged |= 1u << port->nic_index;
+    return TRUE;
+}
+
+static gboolean fake_unplug(VbSwitch *self, const char *vm_uuid, guint nic_index, GError **error)
+{
+    (void)self;
+    (void)vm_uuid;
+    return call_indexed("unplug", nic_index, error);
+}
+
+static GArray *fake_ports_of(VbSwitch *self, const char *vm_uuid, GError **error)
+{
+    (void)self;
+    (void)vm_uuid;
+    if (!call("ports_of", error)) {
+        return NULL;
+    }
+    GArray *indexes = g_array_new(FALSE, FALSE, sizeof(guint));
+    for (guint i = 0; i < 32; i++) {
+        if ((world->plugged & (1u << i)) != 0) {
+            g_array_append_val(indexes, i);
+        }
+    }
+    return indexes;
+}
+
+static void fake_probe(VbSwitch *self, gboolean *ret_ovs, gboolean *ret_dpdk, char **ret_problem)
+{
+    (void)self;
+    call("probe", NULL);
+    *ret_ovs = world->ovs;
+    *ret_dpdk = world->dpdk;
+    *ret_problem = world->ovs && world->dpdk ? NULL : g_strdup("the fake has none");
+}
+
+static gint64 fake_now_ms(void *clock)
+{
+    (void)clock;
+    return world->now_ms;
+}
+
+static void fake_wait_ms(void *clock, gint64 duration_ms)
+{
+    (void)clock;
+    world->now_ms += duration_ms;
+}
+
+/* ---- The world: a BIOS guest with vhost-user NICs 1 and 3; ours and up is none. */
+
+static int setup(void **state)
+{
+    (void)state;
+    world = g_new0(World, 1);
+    world->guest = lab_guest_new(GUEST_IDLES);
+    /* Whoever runs the test may give files to himself. */
+    world->guest->config.qemu_user = (char *)g_get_user_name();
+    world->guest->config.ovs_group = arena_strdup(world->guest->arena, getgrgid(getgid())->gr_name);
+    lab_guest_add_vhost_user_nic(world->guest, 1);
+    lab_guest_add_vhost_user_nic(world->guest, 3);
+    world->hypervisor = (VbHypervisor){.look = fake_look,
+                                       .create = fake_create,
+                                       .shutdown = fake_shutdown,
+                                       .destroy = fake_destroy,
+                                       .domain_types = fake_domain_types};
+    world->ports = (VbSwitch){
+        .plug = fake_plug, .unplug = fake_unplug, .ports_of = fake_ports_of, .probe = fake_probe};
+    world->host = lab_host(world->guest, &world->hypervisor, &world->ports);
+    world->host.now_ms = fake_now_ms;
+    world->host.wait_ms = fake_wait_ms;
+    world->calls = g_string_new(NULL);
+    world->epoch = 7;
+    world->ovs = TRUE;
+    world->dpdk = TRUE;
+    world->now_ms = 1000;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    lab_guest_free(world->guest);
+    g_string_free(world->calls, TRUE);
+    g_free(world->xml);
+    g_free(world);
+    return 0;
+}
+
+static StartDomain *start_of(void)
+{
+    return world->guest->vm->command->start_domain;
+}
+
+static VbEffectResult run(VbEffect kind)
+{
+    VbEffectRequest request = {.kind = kind, .vm = world->guest->vm};
+    VbEffectResult result;
+    g_string_truncate(world->calls, 0);
+    effect_run(&world->host, world->guest->arena, &request, &result);
+    return result;
+}
+
+static void assert_calls(const char *calls)
+{
+    assert_string_equal(world->calls->str, calls);
+}
+
+static VbEffectResult run_ok(VbEffect kind, const char *calls)
+{
+    VbEffectResult result = run(kind);
+    if (result.error != NULL) {
+        fail_msg("%s", result.error->message);
+    }
+    assert_calls(calls);
+    return result;
+}
+
+static VbEffectResult run_fails(VbEffect kind, ErrorCode code, const char *calls)
+{
+    VbEffectResult result = run(kind);
+    assert_non_null(result.error);
+    assert_int_equal(result.error->code, code);
+    assert_calls(calls);
+    return result;
+}
+
+static void start_refused(ErrorCode code, const char *calls)
+{
+    VbEffectResult result = run_fails(EFFECT_START, code, calls);
+    assert_true(result.nothing_created);
+    assert_null(result.report);
+    assert_null(strstr(world->calls->str, "create"));
+}
+
+static char *socket_folder_path(void)
+{
+    return socket_folder(&world->host, world->guest->arena, world->guest->vm->vm_uuid);
+}
+
+static gboolean exists(const char *path)
+{
+    return g_file_test(path, G_FILE_TEST_EXISTS);
+}
+
+/* A volume of the start, with its path below the storage. */
+static Volume *add_volume(VolumeType type, const char *install_path)
+{
+    VbArena *arena = world->guest->arena;
+    StartDomain *start = start_of();
+    Volume *volume = arena_copy(arena, start->volumes[0]);
+    volume->type = type;
+    volume->install_path =
+        arena_printf(arena, "%s/vol-%s/%s", install_path, volume->uuid, volume->uuid);
+    ARENA_APPEND(arena, start->n_volumes, start->volumes, volume);
+    return volume;
+}
+
+static char *volume_file(const Volume *volume)
+{
+    char *path = volume_path(&world->host, world->guest->arena, volume, NULL);
+    g_autofree char *folder = g_path_get_dirname(path);
+    assert_int_equal(g_mkdir_with_parents(folder, 0755), 0);
+    return path;
+}
+
+static void use_uefi(void)
+{
+    static char *dirs[] = {(char *)"/usr/share/qemu/firmware", NULL};
+    StartDomain *start = start_of();
+    world->guest->config.firmware_dirs = dirs;
+    start->spec->firmware = FIRMWARE_UEFI;
+    start->firmware_class = ARENA_MSG(world->guest->arena, firmware_class);
+    start->firmware_class->firmware = FIRMWARE_UEFI;
+}
+
+/* UEFI with the plain variable store. */
+static char *use_nvram(void)
+{
+    use_uefi();
+    start_of()->nvram_needed = TRUE;
+    char *path = volume_file(add_volume(VOLUME_TYPE_NV_RAM, "nvRam/acct-default"));
+    g_autofree char *bytes = NULL;
+    gsize size_bytes = 0;
+    assert_true(g_file_get_contents(PLAIN_VARS, &bytes, &size_bytes, NULL));
+    assert_true(g_file_set_contents(path, bytes, (gssize)size_bytes, NULL));
+    return path;
+}
+
+static char *use_tpm(void)
+{
+    StartDomain *start = start_of();
+    start->spec->tpm = ARENA_MSG(world->guest->arena, tpm_spec);
+    Volume *volume = add_volume(VOLUME_TYPE_TPM_STATE, "tpmState/acct-default");
+    start->tpm_volume_uuid = volume->uuid;
+    char *path = volume_file(volume);
+    assert_int_equal(g_mkdir_with_parents(path, 0755), 0);
+    return path;
+}
+
+/* ---- EFFECT_START */
+
+static void start_goes_from_look_to_report(void **state)
+{
+    (void)state;
+    VbEffectResult result = run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
+    assert_false(result.nothing_created);
+    Hardware *hardware = result.report->domain_started->hardware;
+    assert_int_equal(hardware->n_nics, 2);
+    assert_true(hardware->nics[1]->coerced);
+    assert_null(result.state_paths[0]);
+    assert_null(result.report->domain_started->replaced_firmware);
+}
+
+static void start_without_vhost_user_asks_no_switch(void **state)
+{
+    (void)state;
+    start_of()->spec->n_nics = 0;
+    world->ovs = FALSE;
+    run_ok(EFFECT_START, "look create look");
+    assert_false(exists(socket_folder_path()));
+}
+
+static void volumes_are_found_by_type(void **state)
+{
+    (void)state;
+    StartDomain *start = start_of();
+    char *nvram = use_nvram();
+    Volume *root = start->volumes[0];
+    start->volumes[0] = start->volumes[1];
+    start->volumes[1] = root;
+    VbEffectResult result = run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
+    assert_non_null(strstr(world->xml, nvram));
+    assert_string_equal(result.state_paths[0], nvram);
+    assert_null(result.state_paths[1]);
+    assert_int_equal(result.report->domain_started->hardware->firmware->class_->firmware,
+                     FIRMWARE_UEFI);
+}
+
+static void replaced_firmware_is_reported(void **state)
+{
+    (void)state;
+    use_nvram();
+    FirmwareRef *pinned = ARENA_MSG(world->guest->arena, firmware_ref);
+    pinned->class_ = start_of()->firmware_class;
+    pinned->code_path = pinned->template_path = (char *)"/usr/share/OVMF/gone.fd";
+    start_of()->hardware = ARENA_MSG(world->guest->arena, hardware);
+    start_of()->hardware->firmware = pinned;
+    VbEffectResult result = run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
+    assert_string_equal(result.report->domain_started->replaced_firmware->code_path,
+                        pinned->code_path);
+    assert_string_not_equal(result.report->domain_started->hardware->firmware->code_path,
+                            pinned->code_path);
+}
+
+static void missing_volumes_are_refused_before_all_else(void **state)
+{
+    (void)state;
+    StartDomain *start = start_of();
+    start->nvram_needed = TRUE; /* S14 */
+    start_refused(ERROR_CODE_VOLUME_NOT_FOUND, "");
+    start->nvram_needed = FALSE;
+    start->spec->tpm = ARENA_MSG(world->guest->arena, tpm_spec);
+    start_refused(ERROR_CODE_VOLUME_NOT_FOUND, "");
+    start->spec->tpm = NULL;
+    start->tpm_volume_uuid = world->guest->vm->vm_uuid;
+    start_refused(ERROR_CODE_VOLUME_NOT_FOUND, "");
+    start->tpm_volume_uuid = (char *)"";
+    start->volumes[0]->disk_index = 1;
+    start_refused(ERROR_CODE_VOLUME_NOT_FOUND, "");
+}
+
+static void nvram_of_another_name_than_the_specs_is_refused(void **state)
+{
+    (void)state;
+    use_nvram();
+    start_of()->spec->nvram = ARENA_MSG(world->guest->arena, nvram_spec);
+    start_of()->spec->nvram->volume_uuid = world->guest->vm->vm_uuid;
+    start_refused(ERROR_CODE_VOLUME_NOT_FOUND, "");
+}
+
+static void two_nvrams_are_refused(void **state)
+{
+    (void)state;
+    use_nvram();
+    add_volume(VOLUME_TYPE_NV_RAM, "nvRam/acct-other");
+    start_refused(ERROR_CODE_NVRAM_AMBIGUOUS, "");
+}
+
+/* A run folder that makes the sockets' paths this long. */
+static void set_socket_path_bytes(size_t length_bytes)
+{
+    VbArena *arena = world->guest->arena;
+    size_t rest_bytes = strlen("/") + strlen(world->guest->vm->vm_uuid) + strlen("/1");
+    size_t fill_bytes = length_bytes - rest_bytes - strlen(world->guest->folder) - strlen("/");
+    g_autofree char *fill = g_strnfill(fill_bytes, 'x');
+    world->guest->config.run_dir = arena_printf(arena, "%s/%s", world->guest->folder, fill);
+}
+
+static void socket_path_too_long_is_refused_before_anything_is_made(void **state)
+{
+    (void)state;
+    set_socket_path_bytes(SOCKET_PATH_MAX_BYTES + 1);
+    start_refused(ERROR_CODE_SOCKET_PATH_TOO_LONG, "");
+    assert_false(exists(world->guest->config.run_dir));
+    set_socket_path_bytes(SOCKET_PATH_MAX_BYTES);
+    run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
+}
+
+static void libvirt_away_is_said(void **state)
+{
+    (void)state;
+    world->fail_call = "look";
+    world->fail_code = ERROR_CODE_HYPERVISOR_UNAVAILABLE;
+    start_refused(ERROR_CODE_HYPERVISOR_UNAVAILABLE, "look");
+}
+
+static void foreign_domain_is_refused(void **state)
+{
+    (void)state;
+    world->presence = DOMAIN_FOREIGN;
+    start_refused(ERROR_CODE_FOREIGN_DOMAIN, "look");
+}
+
+static void domain_that_is_there_decides(void **state)
+{
+    (void)state;
+    world->presence = DOMAIN_OURS;
+    VbEffectResult result = run_ok(EFFECT_START, "look look");
+    assert_true(result.report->domain_started->hardware->nics[0]->coerced);
+    world->starting_up = TRUE;
+    result = run_fails(EFFECT_START, ERROR_CODE_INTERRUPTED, "look");
+    assert_false(result.nothing_created);
+    world->starting_up = FALSE;
+    world->epoch = 6;
+    result = run_fails(EFFECT_START, ERROR_CODE_ILLEGAL_STATUS, "look");
+    assert_false(result.nothing_created);
+    world->epoch = 8;
+    run_fails(EFFECT_START, ERROR_CODE_STALE_EPOCH, "look");
+}
+
+static void domain_type_that_is_not_offered_is_refused(void **state)
+{
+    (void)state;
+    start_of()->spec->domain_type = (char *)"kvm";
+    start_refused(ERROR_CODE_UNSUPPORTED, "look");
+}
+
+static void firmware_that_is_not_installed_is_refused(void **state)
+{
+    (void)state;
+    use_uefi();
+    start_of()->spec->firmware = FIRMWARE_UEFI_WITH_CSM;
+    start_refused(ERROR_CODE_FIRMWARE_NOT_FOUND, "look");
+}
+
+static void missing_files_are_refused(void **state)
+{
+    (void)state;
+    StartDomain *start = start_of();
+    CdromSpec *cdrom = ARENA_MSG(world->guest->arena, cdrom_spec);
+    cdrom->image = (char *)"drivers.iso";
+    ARENA_APPEND(world->guest->arena, start->spec->n_cdroms, start->spec->cdroms, cdrom);
+    start_refused(ERROR_CODE_IMAGE_NOT_FOUND, "look");
+    char *disk = volume_path(&world->host, world->guest->arena, start->volumes[0], NULL);
+    assert_int_equal(unlink(disk), 0);
+    start_refused(ERROR_CODE_VOLUME_NOT_FOUND, "look");
+}
+
+static void ovs_down_never_falls_back(void **state)
+{
+    (void)state;
+    world->ovs = FALSE;
+    start_refused(ERROR_CODE_OVS_UNAVAILABLE, "look probe");
+    world->ovs = TRUE;
+    world->dpdk = FALSE;
+    start_refused(ERROR_CODE_OVS_UNAVAILABLE, "look probe");
+    assert_false(exists(socket_folder_path()));
+}
+
+static void bad_nvram_is_refused_before_anything_is_made(void **state)
+{
+    (void)state;
+    char *path = use_nvram();
+    assert_int_equal(truncate(path, 4096), 0);
+    start_refused(ERROR_CODE_NVRAM_CORRUPT, "look probe");
+    assert_int_equal(unlink(path), 0);
+    start_refused(ERROR_CODE_NVRAM_MISSING, "look probe");
+    assert_false(exists(socket_folder_path()));
+}
+
+/* What the first start reports is what makes the second one strict. */
+static void tpm_that_started_once_must_have_state(void **state)
+{
+    (void)state;
+    char *folder = use_tpm();
+    VbEffectResult first = run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
+    assert_string_equal(first.state_paths[0], folder);
+    world->presence = DOMAIN_NONE;
+    start_of()->hardware = first.report->domain_started->hardware;
+    start_refused(ERROR_CODE_TPM_STATE_MISSING, "look probe");
+}
+
+static void refused_port_ends_the_start(void **state)
+{
+    (void)state;
+    world->fail_code = ERROR_CODE_OVS_PORT_REFUSED;
+    world->fail_call = "plug/1";
+    start_refused(ERROR_CODE_OVS_PORT_REFUSED, "look probe plug/1");
+    world->fail_call = "plug/3";
+    start_refused(ERROR_CODE_OVS_PORT_REFUSED, "look probe plug/1 plug/3");
+}
+
+static void start_that_expires_on_the_way_creates_nothing(void **state)
+{
+    (void)state;
+    world->guest->vm->command->expires_ms = world->now_ms;
+    start_refused(ERROR_CODE_EXPIRED, "look probe plug/1 plug/3");
+    world->guest->vm->command->expires_ms = world->now_ms + 1;
+    run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
+}
+
+static void failed_create_may_have_made_a_domain(void **state)
+{
+    (void)state;
+    const char *calls = "look probe plug/1 plug/3 create";
+    world->fail_call = "create";
+    world->fail_code = ERROR_CODE_HYPERVISOR;
+    assert_false(run_fails(EFFECT_START, ERROR_CODE_HYPERVISOR, calls).nothing_created);
+    world->fail_code = ERROR_CODE_TIMEOUT;
+    assert_false(
+        run_fails(EFFECT_START, ERROR_CODE_VHOST_USER_NOT_CONNECTED, calls).nothing_created);
+    start_of()->spec->n_nics = 0;
+    run_fails(EFFECT_START, ERROR_CODE_TIMEOUT, "look create");
+}
+
+static void domain_that_ends_at_once_is_no_success(void **state)
+{
+    (void)state;
+    world->vanishes = TRUE;
+    VbEffectResult result =
+        run_fails(EFFECT_START, ERROR_CODE_HYPERVISOR, "look probe plug/1 plug/3 create look");
+    assert_null(result.report);
+}
+
+static void stale_sockets_are_removed_at_start(void **state)
+{
+    (void)state;
+    g_autofree char *stale = g_strdup_printf("%s/1", socket_folder_path());
+    assert_int_equal(g_mkdir_with_parents(socket_folder_path(), 0700), 0);
+    assert_true(g_file_set_contents(stale, "", 0, NULL));
+    run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
+    assert_false(exists(stale));
+}
+
+/* ---- EFFECT_LOOK */
+
+static void look_completes_the_hardware_of_a_start(void **state)
+{
+    (void)state;
+    char *nvram = use_nvram();
+    world->presence = DOMAIN_OURS;
+    VbEffectResult result = run_ok(EFFECT_LOOK, "look");
+    assert_int_equal(result.facts.presence, DOMAIN_OURS);
+    assert_true(result.facts.hardware->nics[0]->coerced);
+    assert_non_null(result.facts.hardware->firmware->template_path);
+    assert_string_equal(result.state_paths[0], nvram);
+    world->guest->vm->command = NULL;
+    result = run_ok(EFFECT_LOOK, "look");
+    assert_int_equal(result.facts.hardware->n_nics, 0);
+    assert_null(result.state_paths);
+}
+
+/* ---- EFFECT_CLEAN_UP and EFFECT_FORGET */
+
+static void clean_up_takes_everything_down(void **state)
+{
+    (void)state;
+    run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
+    run_ok(EFFECT_CLEAN_UP, "look destroy ports_of unplug/1 unplug/3");
+    assert_false(exists(socket_folder_path()));
+    world->plugged = 0;
+    run_ok(EFFECT_CLEAN_UP, "look ports_of");
+}
+
+static void nothing_is_touched_while_the_domain_may_run(void **state)
+{
+    (void)state;
+    run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
+    world->fail_code = ERROR_CODE_HYPERVISOR_UNAVAILABLE;
+    world->fail_call = "look";
+    run_fails(EFFECT_CLEAN_UP, ERROR_CODE_HYPERVISOR_UNAVAILABLE, "look");
+    world->fail_call = "destroy";
+    run_fails(EFFECT_CLEAN_UP, ERROR_CODE_HYPERVISOR_UNAVAILABLE, "look destroy");
+    g_autofree char *log = g_strdup_printf("%s/%s.serial.log", world->guest->config.log_dir,
+                                           world->guest->vm->vm_uuid);
+    assert_true(g_file_set_contents(log, "", 0, NULL));
+    run_fails(EFFECT_FORGET, ERROR_CODE_HYPERVISOR_UNAVAILABLE, "look destroy");
+    assert_true(exists(log));
+    assert_true(exists(socket_folder_path()));
+    world->epoch = 8;
+    run_fails(EFFECT_CLEAN_UP, ERROR_CODE_STALE_EPOCH, "look");
+}
+
+static void foreign_domain_is_left_and_the_rest_goes(void **state)
+{
+    (void)state;
+    run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
+    world->presence = DOMAIN_FOREIGN;
+    run_fails(EFFECT_CLEAN_UP, ERROR_CODE_FOREIGN_DOMAIN, "look ports_of unplug/1 unplug/3");
+}
+
+static void ovs_away_matters_only_where_ports_were(void **state)
+{
+    (void)state;
+    world->fail_call = "ports_of";
+    world->fail_code = ERROR_CODE_OVS_UNAVAILABLE;
+    run_ok(EFFECT_CLEAN_UP, "look ports_of");
+    uint32_t ports[] = {1, 3};
+    world->guest->vm->n_ports = 2;
+    world->guest->vm->ports = ports;
+    run_fails(EFFECT_CLEAN_UP, ERROR_CODE_OVS_UNAVAILABLE, "look ports_of");
+    world->guest->vm->n_ports = 0;
+}
+
+static void one_port_that_stays_stops_no_other(void **state)
+{
+    (void)state;
+    run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
+    world->fail_call = "unplug/1";
+    world->fail_code = ERROR_CODE_OVS_UNAVAILABLE;
+    run_fails(EFFECT_CLEAN_UP, ERROR_CODE_OVS_UNAVAILABLE,
+              "look destroy ports_of unplug/1 unplug/3");
+}
+
+/* A path below a file cannot be synced; one that is gone needs not be. */
+static void state_that_cannot_be_synced_is_said_before_ports(void **state)
+{
+    (void)state;
+    VbArena *arena = world->guest->arena;
+    char *nvram = use_nvram();
+    char *paths[] = {arena_printf(arena, "%s/below", nvram), nvram,
+                     arena_printf(arena, "%s.gone", nvram)};
+    world->guest->vm->state_paths = paths;
+    world->guest->vm->n_state_paths = G_N_ELEMENTS(paths);
+    world->plugged = 1u << 1;
+    world->fail_call = "unplug/1";
+    world->fail_code = ERROR_CODE_OVS_UNAVAILABLE;
+    run_fails(EFFECT_CLEAN_UP, ERROR_CODE_STORAGE_IO, "look ports_of unplug/1");
+    world->fail_call = NULL;
+    world->guest->vm->state_paths = paths + 1;
+    world->guest->vm->n_state_paths = 2;
+    run_ok(EFFECT_CLEAN_UP, "look ports_of unplug/1");
+    world->guest->vm->n_state_paths = 0;
+}
+
+static void forget_removes_logs_and_the_tpms_link(void **state)
+{
+    (void)state;
+    const char *log_dir = world->guest->config.log_dir;
+    const char *uuid = world->guest->vm->vm_uuid;
+    g_autofree char *log = g_strdup_printf("%s/%s.serial.log", log_dir, uuid);
+    g_autofree char *older = g_strdup_printf("%s/%s.serial.log.0", log_dir, uuid);
+    g_autofree char *other = g_strdup_printf("%s/other.serial.log", log_dir);
+    g_autofree char *link = g_strdup_printf("%s/%s", world->guest->config.swtpm_dir, uuid);
+    char *folder = use_tpm();
+    run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
+    assert_true(g_file_test(link, G_FILE_TEST_IS_SYMLINK));
+    assert_true(g_file_set_contents(log, "", 0, NULL));
+    assert_true(g_file_set_contents(older, "", 0, NULL));
+    assert_true(g_file_set_contents(other, "", 0, NULL));
+    run_ok(EFFECT_FORGET, "look destroy ports_of unplug/1 unplug/3");
+    assert_false(exists(log));
+    assert_false(exists(older));
+    assert_true(exists(other));
+    assert_false(g_file_test(link, G_FILE_TEST_IS_SYMLINK));
+    assert_true(exists(folder));
+}
+
+/* ---- EFFECT_STOP */
+
+static void command_stop(StopMode mode, gint64 expires_ms)
+{
+    VbArena *arena = world->guest->arena;
+    HostCommand *command = ARENA_MSG(arena, host_command);
+    command->expires_ms = expires_ms;
+    command->command_case = HOST_COMMAND__COMMAND_STOP_DOMAIN;
+    command->stop_domain = ARENA_MSG(arena, stop_domain);
+    command->stop_domain->mode = mode;
+    world->guest->vm->command = command;
+    world->presence = DOMAIN_OURS;
+}
+
+static void stop_of_what_does_not_run_says_so(void **state)
+{
+    (void)state;
+    command_stop(STOP_MODE_FORCED, 0);
+    world->presence = DOMAIN_NONE;
+    assert_int_equal(run_ok(EFFECT_STOP, "look").stop_reason, STOP_REASON_NOT_RUNNING);
+    world->presence = DOMAIN_FOREIGN;
+    assert_int_equal(run_ok(EFFECT_STOP, "look").stop_reason, STOP_REASON_NOT_RUNNING);
+}
+
+static void forced_stop_does_not_ask(void **state)
+{
+    (void)state;
+    command_stop(STOP_MODE_FORCED, 0);
+    assert_int_equal(run_ok(EFFECT_STOP, "look destroy").stop_reason, STOP_REASON_REQUESTED);
+}
+
+static void graceful_stop_waits_for_the_guest(void **state)
+{
+    (void)state;
+    command_stop(STOP_MODE_UNSPECIFIED, world->now_ms + 400);
+    world->heeds = TRUE;
+    assert_int_equal(run_ok(EFFECT_STOP, "look shutdown look").stop_reason, STOP_REASON_REQUESTED);
+}
+
+static void deaf_guest_runs_on_after_a_graceful_stop(void **state)
+{
+    (void)state;
+    command_stop(STOP_MODE_GRACEFUL, world->now_ms + 400);
+    run_fails(EFFECT_STOP, ERROR_CODE_GUEST_DID_NOT_STOP, "look shutdown look look look");
+    assert_int_equal(world->presence, DOMAIN_OURS);
+}
+
+static void deaf_guest_is_forced_at_the_deadline(void **state)
+{
+    (void)state;
+    command_stop(STOP_MODE_GRACEFUL_THEN_FORCED, world->now_ms + 400);
+    run_ok(EFFECT_STOP, "look shutdown look look look destroy");
+    command_stop(STOP_MODE_GRACEFUL_THEN_FORCED, world->now_ms + 400);
+    world->fail_call = "shutdown";
+    world->fail_code = ERROR_CODE_HYPERVISOR;
+    run_ok(EFFECT_STOP, "look shutdown destroy");
+}
+
+static void stop_that_libvirt_refuses_fails(void **state)
+{
+    (void)state;
+    world->fail_code = ERROR_CODE_HYPERVISOR;
+    world->fail_call = "shutdown";
+    command_stop(STOP_MODE_GRACEFUL, world->now_ms + 400);
+    run_fails(EFFECT_STOP, ERROR_CODE_HYPERVISOR, "look shutdown");
+    world->fail_call = "destroy";
+    command_stop(STOP_MODE_FORCED, 0);
+    run_fails(EFFECT_STOP, ERROR_CODE_HYPERVISOR, "look destroy");
+    world->fail_call = "look";
+    run_fails(EFFECT_STOP, ERROR_CODE_HYPERVISOR, "look");
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(start_goes_from_look_to_report),
+        TEST(start_without_vhost_user_asks_no_switch),
+        TEST(volumes_are_found_by_type),
+        TEST(replaced_firmware_is_reported),
+        TEST(missing_volumes_are_refused_before_all_else),
+        TEST(nvram_of_another_name_than_the_specs_is_refused),
+        TEST(two_nvrams_are_refused),
+        TEST(socket_path_too_long_is_refused_before_anything_is_made),
+        TEST(libvirt_away_is_said),
+        TEST(foreign_domain_is_refused),
+        TEST(domain_that_is_there_decides),
+        TEST(domain_type_that_is_not_offered_is_refused),
+        TEST(firmware_that_is_not_installed_is_refused),
+        TEST(missing_files_are_refused),
+        TEST(ovs_down_never_falls_back),
+        TEST(bad_nvram_is_refused_before_anything_is_made),
+        TEST(tpm_that_started_once_must_have_state),
+        TEST(refused_port_ends_the_start),
+        TEST(start_that_expires_on_the_way_creates_nothing),
+        TEST(failed_create_may_have_made_a_domain),
+        TEST(domain_that_ends_at_once_is_no_success),
+        TEST(stale_sockets_are_removed_at_start),
+        TEST(look_completes_the_hardware_of_a_start),
+        TEST(clean_up_takes_everything_down),
+        TEST(nothing_is_touched_while_the_domain_may_run),
+        TEST(foreign_domain_is_left_and_the_rest_goes),
+        TEST(ovs_away_matters_only_where_ports_were),
+        TEST(one_port_that_stays_stops_no_other),
+        TEST(state_that_cannot_be_synced_is_said_before_ports),
+        TEST(forget_removes_logs_and_the_tpms_link),
+        TEST(stop_of_what_does_not_run_says_so),
+        TEST(forced_stop_does_not_ask),
+        TEST(graceful_stop_waits_for_the_guest),
+        TEST(deaf_guest_runs_on_after_a_graceful_stop),
+        TEST(deaf_guest_is_forced_at_the_deadline),
+        TEST(stop_that_libvirt_refuses_fails),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
