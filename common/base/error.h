@@ -8,7 +8,8 @@
 #define VB_ERROR (vb_error_quark())
 GQuark vb_error_quark(void);
 
-/* An Error message in the arena. */
+/* An Error message in the arena. Its text is made fit for any reader: one line of valid UTF-8,
+ * about 1 KiB at most. */
 Error *error_make(VbArena *arena, ErrorCode code, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
 /* The same from a GError. One of another domain than VB_ERROR becomes INTERNAL. */

@@ -593,6 +593,20 @@ static void test_every_string_and_enum_is_checked(void **state)
 #define WITH_ARENA(test)    cmocka_unit_test_setup_teardown(test, arena_setup, arena_teardown)
 #define WITH_CONTRACT(test) cmocka_unit_test_setup_teardown(test, contract_setup, contract_teardown)
 
+/* What libvirt and QEMU say goes into messages, and message_check refuses control characters. */
+static void test_error_texts_are_fit_for_a_message(void **state)
+{
+    (void)state;
+    g_autoptr(VbArena) arena = arena_new();
+    g_autoptr(GError) refusal = NULL;
+    Error *error = error_make(arena, ERROR_CODE_HYPERVISOR, "%s", "qemu:\r\n\tno \x1b[1mKVM\xff\n");
+    assert_string_equal(error->message, "qemu:   no  [1mKVM\xef\xbf\xbd");
+    assert_true(message_check(&error->base, &refusal));
+    g_autofree char *long_text = g_strnfill(100000, 'x');
+    error = error_make(arena, ERROR_CODE_HYPERVISOR, "%s", long_text);
+    assert_true(strlen(error->message) < 1100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -607,6 +621,7 @@ int main(void)
         cmocka_unit_test(test_partition_is_javas),
         cmocka_unit_test(test_topic_names_lead_back),
         cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_error_texts_are_fit_for_a_message),
         WITH_ARENA(test_check_names_the_path),
         WITH_ARENA(test_check_knows_bad_text),
         WITH_ARENA(test_check_skips_the_other_case_of_a_oneof),

@@ -191,9 +191,7 @@ static void progress(Line *line, const void *body)
 static void nic_coerced(Line *line, const void *body)
 {
     const NicCoerced *event = body;
-    say(line, "NIC %u was asked as %s and runs as %s: %s", event->index,
-        lower(line->arena, ENUM_CODE(nic_model, event->asked_model)),
-        lower(line->arena, ENUM_CODE(nic_model, event->effective_model)), event->reason);
+    say(line, "%s", event->reason);
     line->tone = TONE_WARNING;
 }
 
