@@ -14,7 +14,7 @@
 
 enum {
     TICK_MS = 10000,        /* Heartbeat, and another try of what has failed. */
-    OPENING_TICK_MS = 5000, /* While the command topic is not open. */
+    OPENING_TICK_MS = 2000, /* While the command topic is not open. */
     SYNC_TICKS = 3,         /* Every third tick NVRAM and TPM state are brought to disk. */
     CHORES_MS = 1000,       /* How long the end waits for chores. */
     SLEEP_MAX_MS = 60000,   /* What the health check allows. */
@@ -115,6 +115,11 @@ static void on_info(VbAgent *agent, const VbAgentMessage *message)
     health_set_condition("libvirt",
                          message->info->hypervisor_usable ? NULL : "libvirt does not answer");
     agent_bus_info(agent->bus, message->arena, message->info);
+    if (message->topic_gone && agent_bus_is_assigned(agent->bus)) {
+        log_event(VB_LOG_WARNING, "topic-gone", "The command topic was deleted; it is made again.",
+                  NULL);
+        agent_bus_unassign(agent->bus);
+    }
 }
 
 static void inbox_drain(VbAgent *agent)
@@ -172,6 +177,7 @@ static void tick(VbAgent *agent, guint n_ticks)
             state_paths_collect(vm, paths);
         }
     }
+    agent_bus_commit(agent->bus);
     agent_vms_remove_forgotten(agent);
     agent_work_sync(agent, paths);
     agent_work_info(agent);

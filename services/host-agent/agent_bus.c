@@ -17,6 +17,7 @@ enum {
     UNFINISHED_MAX = 256, /* Commands that were read and are not finished: bounds the memory. */
     OPEN_TIMEOUT_MS = 10000,
     CHECK_TIMEOUT_MS = 1000,
+    END_SLICE_MS = 100,
 };
 
 /* Validation asks a service only for its name, and whether it can refuse: an agent cannot. */
@@ -78,13 +79,14 @@ static void on_commit(rd_kafka_t *consumer, rd_kafka_resp_err_t failure,
     bus->committed = MAX(bus->committed, offsets->elems[0].offset);
 }
 
+/* Every offset below is finished. */
 static gint64 low_water(VbAgentBus *bus)
 {
     return bus->unfinished->len > 0 ? g_array_index(bus->unfinished, Unfinished, 0).offset
                                     : bus->next;
 }
 
-static void commit(VbAgentBus *bus)
+void agent_bus_commit(VbAgentBus *bus)
 {
     gint64 offset = low_water(bus);
     if (!bus->assigned || offset <= bus->commit_asked) {
@@ -115,7 +117,7 @@ void agent_bus_finish(VbAgentBus *bus, gint64 offset)
     }
     if (done > 0) {
         g_array_remove_range(bus->unfinished, 0, done);
-        commit(bus);
+        agent_bus_commit(bus);
     }
 }
 
@@ -343,7 +345,6 @@ gboolean agent_bus_serve(VbAgentBus *bus, GError **error)
     char reason[256];
     (void)!read(bus->fd, &count, sizeof(count));
     rd_kafka_poll(bus->producer, 0);
-    commit(bus); /* One that failed before. */
     if (rd_kafka_fatal_error(bus->producer, reason, sizeof(reason)) == RD_KAFKA_RESP_ERR_NO_ERROR) {
         return TRUE;
     }
@@ -433,9 +434,15 @@ gboolean agent_bus_is_assigned(VbAgentBus *bus)
     return bus->assigned;
 }
 
-void agent_bus_check(VbAgentBus *bus)
+gboolean agent_bus_check(VbAgentBus *bus)
 {
     kafka_broker_check(bus->producer, CHECK_TIMEOUT_MS);
+    return kafka_partitions(bus->producer, bus->topic, CHECK_TIMEOUT_MS, NULL) != 0;
+}
+
+void agent_bus_unassign(VbAgentBus *bus)
+{
+    bus->assigned = FALSE;
 }
 
 /* --- Life */
@@ -461,10 +468,10 @@ VbAgentBus *agent_bus_new(const VbKafkaSettings *settings, const char *prefix,
     bus->committed = -1;
     bus->unfinished = g_array_new(FALSE, FALSE, sizeof(Unfinished));
     bus->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    g_assert(bus->fd >= 0);
     bus->producer = kafka_producer_new(settings, on_delivered, bus, error);
     bus->consumer = bus->producer != NULL ? kafka_consumer_new(settings, host_uuid, error) : NULL;
-    if (bus->fd < 0 || bus->consumer == NULL) {
-        agent_bus_free(bus, 0);
+    if (bus->consumer == NULL) {
         return NULL;
     }
     wake_by(rd_kafka_queue_get_main(bus->producer), bus->fd);
@@ -472,31 +479,15 @@ VbAgentBus *agent_bus_new(const VbKafkaSettings *settings, const char *prefix,
     return bus;
 }
 
-void agent_bus_free(VbAgentBus *bus, int timeout_ms)
+void agent_bus_end(VbAgentBus *bus, int timeout_ms)
 {
-    if (bus->producer != NULL) {
-        rd_kafka_flush(bus->producer, timeout_ms);
+    gint64 deadline_us = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
+    rd_kafka_flush(bus->producer, timeout_ms);
+    agent_bus_commit(bus);
+    while (bus->committed < bus->commit_asked && g_get_monotonic_time() < deadline_us) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(bus->consumer, END_SLICE_MS);
+        if (message != NULL) {
+            rd_kafka_message_destroy(message); /* It is read again by the next process. */
+        }
     }
-    if (bus->consumer != NULL && bus->assigned && low_water(bus) > bus->committed) {
-        g_autoptr(rd_kafka_topic_partition_list_t) offsets = rd_kafka_topic_partition_list_new(1);
-        rd_kafka_topic_partition_list_add(offsets, bus->topic, 0)->offset = low_water(bus);
-        rd_kafka_commit(bus->consumer, offsets, 0);
-    }
-    if (bus->consumer != NULL) {
-        rd_kafka_consumer_close(bus->consumer);
-        rd_kafka_destroy(bus->consumer);
-    }
-    if (bus->producer != NULL) {
-        rd_kafka_purge(bus->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-        rd_kafka_poll(bus->producer, 0);
-        rd_kafka_destroy(bus->producer);
-    }
-    if (bus->fd >= 0) {
-        close(bus->fd);
-    }
-    g_array_unref(bus->unfinished);
-    g_free(bus->topic);
-    g_free(bus->host_uuid);
-    g_free(bus->prefix);
-    g_free(bus);
 }

@@ -26,8 +26,10 @@ typedef void (*VbReportFate)(void *data, const char *vm_uuid, gboolean delivered
 /* Everything but `fate`'s data is copied, except `settings`. Connects in the background. */
 VbAgentBus *agent_bus_new(const VbKafkaSettings *settings, const char *prefix,
                           const char *host_uuid, VbReportFate fate, void *data, GError **error);
-/* Commits what is finished, gives reports `timeout_ms` to go out, and ends. Blocks. */
-void agent_bus_free(VbAgentBus *bus, int timeout_ms);
+/* Gives reports and the offset `timeout_ms` to reach the broker. It frees nothing, for librdkafka
+ * may wait for ever when it closes a consumer whose topic is gone (probed): the process ends behind
+ * it. */
+void agent_bus_end(VbAgentBus *bus, int timeout_ms);
 
 /* Readable when agent_bus_serve or agent_bus_next have something to do. */
 int agent_bus_fd(VbAgentBus *bus);
@@ -53,6 +55,8 @@ gboolean agent_bus_serve(VbAgentBus *bus, GError **error);
 gboolean agent_bus_next(VbAgentBus *bus, VbArena *arena, VbAgentCommand *ret_command);
 /* The command at this offset is finished: its report is with the broker. */
 void agent_bus_finish(VbAgentBus *bus, gint64 offset);
+/* Commits what is finished and is not committed; what fails is tried again by the next call. */
+void agent_bus_commit(VbAgentBus *bus);
 /* The offset that is committed, -1: none. */
 gint64 agent_bus_committed(VbAgentBus *bus);
 
@@ -60,5 +64,9 @@ gint64 agent_bus_committed(VbAgentBus *bus);
 void agent_bus_report(VbAgentBus *bus, VbArena *arena, const HostReport *report,
                       const char *traceparent);
 void agent_bus_info(VbAgentBus *bus, VbArena *arena, const HostInfo *info);
-/* Asks a broker, while the health condition "broker" is unmet. Blocks up to 1 s. Any thread. */
-void agent_bus_check(VbAgentBus *bus);
+/* Asks a broker for the health condition "broker", and whether the command topic is still there:
+ * librdkafka does not tell (probed on 2.0.2). TRUE also when nobody answers. Blocks up to 2 s: for
+ * a worker. */
+gboolean agent_bus_check(VbAgentBus *bus);
+/* The command topic is gone: it must be opened again. */
+void agent_bus_unassign(VbAgentBus *bus);

@@ -57,6 +57,7 @@ typedef struct {
     gboolean opened;
     VbAgentTopic topic;
     HostInfo *info;
+    gboolean topic_gone;
 } VbAgentMessage;
 
 void agent_message_free(VbAgentMessage *message);

@@ -134,7 +134,7 @@ static void chore_info(VbAgent *agent)
     message->info = heartbeat_collect(agent->config.host, message->arena);
     message->info->agent_version = arena_strdup(message->arena, agent->config.version);
     message->info->started_ms = agent->started_ms;
-    agent_bus_check(agent->bus);
+    message->topic_gone = !agent_bus_check(agent->bus);
     agent_work_tell(agent, message);
 }
 

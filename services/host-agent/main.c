@@ -61,7 +61,7 @@ static gboolean run(const VbOptions *options, GError **error)
         hypervisor_libvirt_new(config->libvirt_uri, config->domain_type, agent_domain_event, agent);
     gboolean done = agent_run(agent, bus, error);
     if (agent_is_quiet(agent)) {
-        agent_bus_free(bus, FLUSH_MS);
+        agent_bus_end(bus, FLUSH_MS);
     }
     return done;
 }

@@ -365,15 +365,25 @@ static void stopped_by_itself(VmContext *ctx, StopReason reason)
     }
 }
 
+/* STORAGE_IO: the domain is gone, but its variables could not be synced. That is told to whoever
+ * asked, as a warning too; it does not make the domain run. */
+static gboolean is_gone(const HostReport *report)
+{
+    return report->error == NULL || report->error->code == ERROR_CODE_STORAGE_IO;
+}
+
 static void on_domain_stopped(VmContext *ctx, const HostReport *report)
 {
     Operation *operation = ctx->vm->operation;
-    if (report->error != NULL) {
+    if (!is_gone(report)) {
         if (operation != NULL && operation->phase == OPERATION_PHASE_STOPPING_DOMAIN &&
             strcmp(operation->id, report->operation_id) == 0) {
             stop_fail(ctx, report->error);
         }
         return;
+    }
+    if (report->error != NULL) {
+        vm_warn(ctx, report->error, "");
     }
     if (operation == NULL) {
         stopped_by_itself(ctx, report->domain_stopped->reason);
@@ -381,8 +391,8 @@ static void on_domain_stopped(VmContext *ctx, const HostReport *report)
         /* Of this epoch and gone: whoever's stop it was, it is what this operation wants. */
         gboolean destroy = operation->kind == OPERATION_KIND_DESTROY;
         vm_status_set(ctx, destroy ? VM_STATUS_DESTROYED : VM_STATUS_STOPPED, CAUSE_OPERATION_DONE,
-                      NULL);
-        vm_operation_end(ctx, NULL);
+                      report->error);
+        vm_operation_end(ctx, report->error);
     } else if (operation->phase == OPERATION_PHASE_STARTING_DOMAIN) {
         start_fail(ctx, error_make(ctx->arena, ERROR_CODE_INTERRUPTED,
                                    "the domain of VM %s ended while it was being started",
