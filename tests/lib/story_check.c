@@ -235,7 +235,8 @@ void check_reported(StoryCheck *check, const HostReport *report)
     gboolean failed = report->error != NULL;
     HostReport__ReportCase kind = report->report_case;
     if ((kind == HOST_REPORT__REPORT_DOMAIN_STARTED && failed) ||
-        (kind == HOST_REPORT__REPORT_DOMAIN_STOPPED && !failed) ||
+        (kind == HOST_REPORT__REPORT_DOMAIN_STOPPED &&
+         (!failed || report->error->code == ERROR_CODE_STORAGE_IO)) || /* Gone, not synced. */
         (kind == HOST_REPORT__REPORT_DOMAIN_OBSERVED && !failed &&
          !report->domain_observed->running)) {
         domain_is_gone(check);

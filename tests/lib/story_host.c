@@ -196,7 +196,7 @@ static gboolean body_set(StoryWorld *world, const HostCommand *command, HostRepo
     return FALSE;
 }
 
-/* "coerced=0", or a field of the report's body. */
+/* "coerced=0", "error.code=STORAGE_IO" of the report, or a field of its body. */
 static gboolean detail_set(StoryWorld *world, HostReport *report, const char *word, GError **error)
 {
     gint64 index;
@@ -205,6 +205,9 @@ static gboolean detail_set(StoryWorld *world, HostReport *report, const char *wo
         field_parse_number(word + strlen("coerced="), &index)) {
         coerce(report->domain_started->hardware, (guint32)index);
         return TRUE;
+    }
+    if (g_str_has_prefix(word, "error.")) {
+        return field_set(world->arena, world->names, &report->base, word, error);
     }
     /* The bodies share one place, so any of its names leads to the one that is set. */
     return field_set(world->arena, world->names, &report->domain_started->base, word, error);

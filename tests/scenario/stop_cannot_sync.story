@@ -7,5 +7,5 @@ start_vm host_uuid=$host-a as r4
 host $host-a answers start_domain ok
 
 # The same when the guest ends by itself.
-host $host-a reports domain_stopped reason=GuestShutdown error.code=STORAGE_IO error.message="no sync"
+host $host-a reports domain_stopped reason=GuestShutdown error.code=StorageIo error.message=unsynced
 show vm
