@@ -196,7 +196,7 @@ static gboolean body_set(StoryWorld *world, const HostCommand *command, HostRepo
     return FALSE;
 }
 
-/* "coerced=0", "error.code=STORAGE_IO" of the report, or a field of its body. */
+/* "coerced=0", or a field of the report's body. */
 static gboolean detail_set(StoryWorld *world, HostReport *report, const char *word, GError **error)
 {
     gint64 index;
@@ -205,9 +205,6 @@ static gboolean detail_set(StoryWorld *world, HostReport *report, const char *wo
         field_parse_number(word + strlen("coerced="), &index)) {
         coerce(report->domain_started->hardware, (guint32)index);
         return TRUE;
-    }
-    if (g_str_has_prefix(word, "error.")) {
-        return field_set(world->arena, world->names, &report->base, word, error);
     }
     /* The bodies share one place, so any of its names leads to the one that is set. */
     return field_set(world->arena, world->names, &report->domain_started->base, word, error);
@@ -308,9 +305,9 @@ static gboolean host_reports(StoryWorld *world, const char *host_uuid, char **wo
         return FALSE;
     }
     for (guint i = 1; words[i] != NULL; i++) {
-        g_autofree char *field = g_str_has_prefix(words[i], "epoch=")
-                                     ? g_strdup(words[i])
-                                     : g_strdup_printf("%s.%s", words[0], words[i]);
+        gboolean own = g_str_has_prefix(words[i], "epoch=") || g_str_has_prefix(words[i], "error");
+        g_autofree char *field =
+            own ? g_strdup(words[i]) : g_strdup_printf("%s.%s", words[0], words[i]);
         if (!field_set(world->arena, world->names, &report->base, field, error)) {
             return FALSE;
         }
