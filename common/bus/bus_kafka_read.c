@@ -130,8 +130,29 @@ gboolean bus_kafka_subscribe(VbBusKafka *kafka, GError **error)
 
 /* ---- Records */
 
+/* When the broker took the record. A topic that keeps the producer's time instead could put a VM's
+ * steps into any year: this machine's clock stands in. The journal says what was used. */
+static gint64 record_time_ms(const VbBusKafka *kafka, const rd_kafka_message_t *message)
+{
+    static gboolean is_told;
+    rd_kafka_timestamp_type_t type;
+    gint64 time_ms = rd_kafka_message_timestamp(message, &type);
+    if (type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME) {
+        return time_ms;
+    }
+    if (!is_told) {
+        is_told = TRUE;
+        log_event(VB_LOG_WARNING, "timestamp-type",
+                  "A topic keeps its producers' times; they are not used. Set its "
+                  "message.timestamp.type to LogAppendTime.",
+                  "topic", rd_kafka_topic_name(message->rkt), NULL);
+    }
+    return kafka->bus.now_ms((VbBus *)&kafka->bus);
+}
+
 /* Copies what the loop needs out of librdkafka's memory. */
-static VbBusRecord *record_of(VbTopic topic, const rd_kafka_message_t *message)
+static VbBusRecord *record_of(const VbBusKafka *kafka, VbTopic topic,
+                              const rd_kafka_message_t *message)
 {
     enum { MAX_HEADERS = 64 }; /* More are for nobody here. */
     VbBusHeader headers[MAX_HEADERS];
@@ -148,7 +169,7 @@ static VbBusRecord *record_of(VbTopic topic, const rd_kafka_message_t *message)
     VbBusRecord record = {.topic = topic,
                           .partition = message->partition,
                           .offset = message->offset,
-                          .time_ms = rd_kafka_message_timestamp(message, NULL),
+                          .time_ms = record_time_ms(kafka, message),
                           .key = message->key,
                           .key_bytes = message->key_len,
                           .value = message->payload,
@@ -200,7 +221,8 @@ static gboolean message_take(VbBusKafka *kafka, const rd_kafka_message_t *messag
         event_push(kafka, BUS_AT_END, message->partition)->topic = topic;
         *end = message->offset;
     } else {
-        event_push(kafka, BUS_RECORD, message->partition)->record = record_of(topic, message);
+        event_push(kafka, BUS_RECORD, message->partition)->record =
+            record_of(kafka, topic, message);
         *end = -1;
     }
     return TRUE;

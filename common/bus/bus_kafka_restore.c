@@ -120,6 +120,20 @@ static gboolean state_pump(VbBusKafka *kafka, gint64 *served_us, GError **error)
     return bus_kafka_pump(kafka, 0, error) && bus_kafka_tick(kafka, 0, error);
 }
 
+static gboolean reader_open(VbBusKafka *kafka, GError **error)
+{
+    if (kafka->reader == NULL) {
+        kafka->reader = kafka_reader_new(&kafka->config.kafka, kafka->config.group_id, error);
+    }
+    if (kafka->reader == NULL) {
+        return FALSE;
+    }
+    /* A topic that was looked up is read at once; else librdkafka takes half a second to ask. */
+    kafka_partitions(kafka->reader, kafka->names[kafka->config.service->state_topic],
+                     KAFKA_SLICE_MS, NULL);
+    return TRUE;
+}
+
 gboolean bus_kafka_read_state(VbBus *bus, int partition, gint64 end, VbBusRead read, void *user,
                               GError **error)
 {
@@ -129,11 +143,8 @@ gboolean bus_kafka_read_state(VbBus *bus, int partition, gint64 end, VbBusRead r
     if (end == 0) {
         return TRUE;
     }
-    if (kafka->reader == NULL) {
-        kafka->reader = kafka_reader_new(&kafka->config.kafka, kafka->config.group_id, error);
-        if (kafka->reader == NULL) {
-            return FALSE;
-        }
+    if (!reader_open(kafka, error)) {
+        return FALSE;
     }
     g_autoptr(rd_kafka_topic_partition_list_t) list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, kafka->names[kafka->config.service->state_topic],

@@ -103,10 +103,13 @@ static gboolean call(VbBusKafka *kafka, const char *what, VbKafkaCall function,
         }
         log_event(VB_LOG_DEBUG, "transaction-retry", rd_kafka_error_string(cause), "call", what,
                   NULL);
+        gint64 spent_us = g_get_monotonic_time() - begin_us;
+        if (spent_us > KAFKA_SLICE_MS * G_GINT64_CONSTANT(900)) {
+            kafka_broker_down(rd_kafka_error_string(cause)); /* A whole slice without an answer. */
+        }
         rd_kafka_error_destroy(cause);
         /* A call that was refused at once is not made again at once. */
-        rd_kafka_poll(kafka->producer,
-                      g_get_monotonic_time() - begin_us < 10000 ? KAFKA_SLICE_MS / 20 : 0);
+        rd_kafka_poll(kafka->producer, spent_us < 10000 ? KAFKA_SLICE_MS / 20 : 0);
         if (!bus_kafka_tick(kafka, KAFKA_STOP_GRACE_MS, error)) {
             return FALSE;
         }
@@ -248,6 +251,7 @@ gboolean bus_kafka_flush(VbBus *bus, GError **error)
 {
     VbBusKafka *kafka = bus_kafka_of(bus);
     while (rd_kafka_flush(kafka->producer, KAFKA_SLICE_MS) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        kafka_broker_down("records wait to be taken");
         if (!bus_kafka_is_alive(kafka->producer, error) ||
             !bus_kafka_tick(kafka, KAFKA_STOP_GRACE_MS, error)) {
             return FALSE;

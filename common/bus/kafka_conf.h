@@ -56,7 +56,8 @@ rd_kafka_t *kafka_consumer_new(const VbKafkaSettings *settings, const char *grou
                                GError **error);
 
 /* The same for one who reads to the end and is gone: it hears of the end at once, and asks all the
- * time while it lives. */
+ * time while it lives. Look the topic up (kafka_partitions) before you assign it: else librdkafka
+ * takes half a second to ask. */
 rd_kafka_t *kafka_reader_new(const VbKafkaSettings *settings, const char *group_id, GError **error);
 
 /* The number of partitions of a topic; 0: there is no such topic. -1 and BUS_ERROR_SETUP: not

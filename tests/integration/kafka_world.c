@@ -160,6 +160,7 @@ static rd_kafka_t *reader_new(World *world, const char *topic, int partition, gb
     assert_non_null(conf);
     rd_kafka_t *reader = kafka_handle_new(RD_KAFKA_CONSUMER, conf, &error);
     assert_non_null(reader);
+    assert_true(kafka_partitions(reader, topic, WORLD_WAIT_MS, &error) > partition);
     g_autoptr(rd_kafka_topic_partition_list_t) list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, topic, partition)->offset = RD_KAFKA_OFFSET_BEGINNING;
     rd_kafka_assign(reader, list);

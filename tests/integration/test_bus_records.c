@@ -203,6 +203,40 @@ static void test_queued_answer_wins_after_a_pause(void **state)
     service_free(service);
 }
 
+/* A producer's own idea of the time moves no VM. */
+static void test_time_is_not_the_producers(void **state)
+{
+    World *world = *state;
+    const char *vm = world_vm(world, 1, 0);
+    g_autofree char *topic = g_strdup_printf("%s.vm.commands", world->prefix);
+    rd_kafka_ConfigResource_t *resource =
+        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
+    rd_kafka_ConfigResource_set_config(resource, "message.timestamp.type", "CreateTime");
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(world->producer);
+    rd_kafka_AlterConfigs(world->producer, &resource, 1, NULL, queue);
+    rd_kafka_event_destroy(rd_kafka_queue_poll(queue, WORLD_WAIT_MS));
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_ConfigResource_destroy(resource);
+
+    VmCommand *command = world_command(world, vm, VM_COMMAND__COMMAND_CREATE_VM);
+    g_autoptr(GBytes) packed = message_pack(command);
+    size_t size_bytes = g_bytes_get_size(packed);
+    void *bytes = (void *)g_bytes_get_data(packed, NULL);
+    gint64 year_ms = G_GINT64_CONSTANT(365) * 86400 * 1000;
+    gint64 now_ms = g_get_real_time() / 1000;
+    assert_int_equal(rd_kafka_producev(world->producer, RD_KAFKA_V_TOPIC(topic),
+                                       RD_KAFKA_V_PARTITION(1), RD_KAFKA_V_KEY(vm, 36),
+                                       RD_KAFKA_V_VALUE(bytes, size_bytes),
+                                       RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                       RD_KAFKA_V_TIMESTAMP(now_ms - 10 * year_ms), RD_KAFKA_V_END),
+                     0);
+    Service *service = service_new(world, "i1", NULL, NULL);
+    service_serve(service, "vm.events", 1, 1);
+    g_autoptr(GPtrArray) events = world_read(world, "vm.events", 1, TRUE);
+    assert_true(event_at(world, events, 0)->time_ms >= now_ms);
+    service_free(service);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, world_set_up, world_tear_down)
 
 int main(void)
@@ -214,6 +248,7 @@ int main(void)
         TEST(test_missing_host_is_answered),
         TEST(test_deadline_comes_behind_an_aborted_transaction),
         TEST(test_queued_answer_wins_after_a_pause),
+        TEST(test_time_is_not_the_producers),
     };
     return cmocka_run_group_tests_name("bus_records", tests, NULL, NULL);
 }

@@ -23,7 +23,7 @@ static void test_restore_equals_live_state(void **state)
     world_request(world, world_vm(world, 0, 0), VM_COMMAND__COMMAND_EXPUNGE_VM);
     Service *service = service_new(world, "i1", NULL, NULL);
     service_serve(service, "vm.events", 1, 10);
-    service_serve(service, "vm.events", 0, 16 + 5); /* Five deadlines pass at once. */
+    service_serve(service, "vm.events", 0, 16 + 4); /* Four deadlines pass at once. */
     g_autofree char *live = service_states(service);
     assert_non_null(strstr(live, world_vm(world, 1, 1)));
     assert_null(strstr(live, world_vm(world, 0, 0)));
@@ -37,6 +37,11 @@ static void test_restore_equals_live_state(void **state)
 }
 
 /* ---- Kill and take over */
+
+static void await_events(World *world, guint n)
+{
+    g_ptr_array_unref(world_wait(world, "vm.events", 1, n));
+}
 
 enum { KILL_COMMANDS = 300 };
 
@@ -73,13 +78,13 @@ static void test_killed_processes_lose_nothing(void **state)
                         (gpointer)world_request(world, vm, VM_COMMAND__COMMAND_CREATE_VM));
         if (i % 60 == 59) {
             int which = i / 60 % 2;
-            g_autoptr(GPtrArray) some = world_wait(world, "vm.events", 1, (guint)i / 2);
+            await_events(world, (guint)i / 2);
             kill(pids[which], SIGKILL);
             assert_int_equal(world_reap(world, pids[which]), -SIGKILL);
             pids[which] = world_spawn(world, names[which], NULL);
         }
     }
-    g_autoptr(GPtrArray) all = world_wait(world, "vm.events", 1, KILL_COMMANDS);
+    await_events(world, KILL_COMMANDS);
     expect_one_reply_each(world, vm, requests);
 }
 
@@ -94,12 +99,12 @@ static void test_second_instance_takes_over(void **state)
         g_ptr_array_add(requests,
                         (gpointer)world_request(world, vm, VM_COMMAND__COMMAND_CREATE_VM));
     }
-    g_autoptr(GPtrArray) some = world_wait(world, "vm.events", 1, 1);
+    await_events(world, 1);
     kill(first, SIGKILL);
     world_reap(world, first);
     pid_t second = world_spawn(world, "i2", NULL);
     g_ptr_array_add(requests, (gpointer)world_request(world, vm, VM_COMMAND__COMMAND_CREATE_VM));
-    g_autoptr(GPtrArray) all = world_wait(world, "vm.events", 1, requests->len);
+    await_events(world, requests->len);
     expect_one_reply_each(world, vm, requests);
     kill(second, SIGTERM);
     assert_int_equal(world_reap(world, second), 0);
@@ -209,7 +214,7 @@ static void test_fenced_process_starts_itself_again(void **state)
     const char *vm = world_vm(world, 1, 0);
     pid_t pid = world_spawn(world, "i1", NULL);
     world_request(world, vm, VM_COMMAND__COMMAND_CREATE_VM);
-    g_autoptr(GPtrArray) first = world_wait(world, "vm.events", 1, 1);
+    await_events(world, 1);
     Service *rival = service_new(world, "i1", NULL, NULL);
     service_free(rival);
     world_request(world, vm, VM_COMMAND__COMMAND_CREATE_VM);

@@ -65,6 +65,7 @@ static VbStepResult changed(VbStep *step, const VmCommand *command)
     vm_of(step)->epoch++;
     vm_of(step)->changed_ms = step->input->time_ms;
     reply(step, command->request_id, NULL);
+    step->state->version = 999; /* Not a core's to set: the runtime must undo it. */
     return STEP_OK;
 }
 

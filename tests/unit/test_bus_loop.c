@@ -605,6 +605,48 @@ static void test_deadline_waits_until_the_broker_confirms_the_end(void **state)
     assert_int_equal(log_of(world, TOPIC_VM_EVENTS, 1)->len, 3);
 }
 
+static HostReport *report_new(World *world, const char *vm)
+{
+    HostReport *report = ARENA_MSG(world->arena, host_report);
+    report->vm_uuid = (char *)vm;
+    return report;
+}
+
+static void test_new_deadline_in_the_same_batch_counts(void **state)
+{
+    World *world = *state;
+    const char *vm = vm_in(world, 1, 0);
+    send_create(world, vm);
+    send_stop(world, vm, 100);
+    settle(world);
+    memory_bus_set_now(world->memory, NOW_MS + 1000);
+    send_stop(world, vm, 5000);
+    settle(world);
+    VmEvent *event = message_last(world, TOPIC_VM_EVENTS, 1);
+    assert_int_equal(event->event_case, VM_EVENT__EVENT_REPLY);
+    assert_int_equal(log_of(world, TOPIC_VM_EVENTS, 1)->len, 3);
+}
+
+/* The poll stopped at its limit of bytes: what it did not reach may be the answer. */
+static void test_unread_answer_wins_over_its_deadline(void **state)
+{
+    World *world = *state;
+    const char *vm = vm_in(world, 1, 0);
+    send_create(world, vm);
+    send_stop(world, vm, 100);
+    settle(world);
+    memory_bus_set_now(world->memory, NOW_MS + 1000);
+    g_autofree char *large = g_malloc0(1024 * 1024);
+    for (int i = 0; i < 5; i++) {
+        append(world, TOPIC_VM_COMMANDS, 0, vm_in(world, 0, 0), large, 1024 * 1024);
+    }
+    send_message(world, TOPIC_VM_REPORTS, vm, report_new(world, vm));
+    settle(world);
+    VmEvent *answer = message_at(world, TOPIC_VM_EVENTS, 1, 2);
+    assert_string_equal(answer->warning->error->message, "report");
+    assert_int_equal(log_of(world, TOPIC_DLQ, 0)->len, 5);
+}
+
 static void test_deadline_that_stays_is_muted(void **state)
 {
     World *world = *state;
@@ -719,6 +761,7 @@ static void test_steps_without_end_are_poison(void **state)
     assert_int_equal(stored->vm->status, VM_STATUS_QUARANTINED);
     assert_int_equal(stored->vm->epoch, 1);
     assert_int_equal(((Journal *)message_last(world, TOPIC_VM_JOURNAL, 1))->n_steps, 2);
+    assert_int_equal(log_of(world, TOPIC_VM_EVENTS, 1)->len, 2); /* No reply to the bad one. */
 }
 
 /* ---- Bad records */
@@ -949,6 +992,8 @@ int main(void)
         TEST(test_deadlines_in_order_and_not_before),
         TEST(test_queued_answer_wins_over_its_deadline),
         TEST(test_deadline_waits_until_the_broker_confirms_the_end),
+        TEST(test_new_deadline_in_the_same_batch_counts),
+        TEST(test_unread_answer_wins_over_its_deadline),
         TEST(test_deadline_that_stays_is_muted),
         TEST(test_unknown_host_is_answered_at_once),
         TEST(test_known_host_gets_its_command),

@@ -1,0 +1,319 @@
+/* See stack.h: what is said to the daemons, what they say, and what is on the host. */
+#include "tests/lib/stack.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/text.h"
+#include "tests/lib/lab_guest.h"
+
+/* ---- virtbusctl */
+
+void stack_answer_free(StackAnswer *answer)
+{
+    g_clear_pointer(&answer->json, json_node_unref);
+    g_free(answer->reason);
+    g_free(answer->words);
+    g_free(answer);
+}
+
+static GSubprocess *begin(Stack *stack, va_list words)
+{
+    g_autoptr(GPtrArray) argv = g_ptr_array_new();
+    g_autoptr(GError) error = NULL;
+    const char *const first[] = {
+        VIRTBUSCTL,           "--json",         "--timeout",  "3m", "--bootstrap",
+        lab_env("BOOTSTRAP"), "--topic.prefix", stack->prefix};
+    for (guint i = 0; i < G_N_ELEMENTS(first); i++) {
+        g_ptr_array_add(argv, (char *)first[i]);
+    }
+    const char *word;
+    while ((word = va_arg(words, const char *)) != NULL) {
+        g_ptr_array_add(argv, (char *)word);
+    }
+    g_ptr_array_add(argv, NULL);
+    GSubprocess *process =
+        g_subprocess_newv((const char *const *)argv->pdata,
+                          G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_PIPE, &error);
+    if (process == NULL) {
+        stack_fail(stack, "%s", error->message);
+    }
+    return process;
+}
+
+GSubprocess *stack_begin(Stack *stack, ...)
+{
+    va_list words;
+    va_start(words, stack);
+    GSubprocess *request = begin(stack, words);
+    va_end(words);
+    return request;
+}
+
+StackAnswer *stack_end(Stack *stack, GSubprocess *request)
+{
+    g_autofree char *output = NULL;
+    g_autoptr(GError) error = NULL;
+    StackAnswer *answer = g_new0(StackAnswer, 1);
+    if (!g_subprocess_communicate_utf8(request, NULL, NULL, &output, &answer->words, &error)) {
+        stack_fail(stack, "%s", error->message);
+    }
+    answer->status =
+        g_subprocess_get_if_exited(request) ? g_subprocess_get_exit_status(request) : -1;
+    g_object_unref(request);
+    answer->json = json_from_string(output, NULL);
+    if (answer->json == NULL) {
+        stack_fail(stack, "virtbusctl wrote no JSON: \"%s\" %s", output, answer->words);
+    }
+    answer->reason = stack_text(answer->json, "error.message");
+    g_autofree char *code = stack_text(answer->json, "error.code");
+    const ProtobufCEnumValue *value =
+        protobuf_c_enum_descriptor_get_value_by_name(&error_code__descriptor, code);
+    answer->code = value != NULL ? (ErrorCode)value->value : ERROR_CODE_UNSPECIFIED;
+    return answer;
+}
+
+static StackAnswer *ask(Stack *stack, va_list words)
+{
+    return stack_end(stack, begin(stack, words));
+}
+
+StackAnswer *stack_ask(Stack *stack, ...)
+{
+    va_list words;
+    va_start(words, stack);
+    StackAnswer *answer = ask(stack, words);
+    va_end(words);
+    return answer;
+}
+
+StackAnswer *stack_done(Stack *stack, ...)
+{
+    va_list words;
+    va_start(words, stack);
+    StackAnswer *answer = ask(stack, words);
+    va_end(words);
+    if (answer->status != 0) {
+        stack_fail(stack, "virtbusctl ended with %d: %s %s", answer->status, answer->words,
+                   answer->reason);
+    }
+    return answer;
+}
+
+StackAnswer *stack_refused(Stack *stack, ErrorCode code, ...)
+{
+    va_list words;
+    va_start(words, code);
+    StackAnswer *answer = ask(stack, words);
+    va_end(words);
+    if (answer->code != code || answer->status == 0) {
+        stack_fail(stack, "expected %s, virtbusctl ended with %d: %s %s",
+                   ENUM_CODE(error_code, code), answer->status, answer->words, answer->reason);
+    }
+    return answer;
+}
+
+char *stack_text(JsonNode *json, const char *path)
+{
+    g_autofree char *full = g_strdup_printf("$.%s", path);
+    g_autoptr(JsonNode) found = json_path_query(full, json, NULL);
+    JsonArray *array = found != NULL ? json_node_get_array(found) : NULL;
+    if (array == NULL || json_array_get_length(array) != 1) {
+        return g_strdup("");
+    }
+    JsonNode *node = json_array_get_element(array, 0);
+    if (JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == G_TYPE_STRING) {
+        return json_node_dup_string(node);
+    }
+    return json_to_string(node, FALSE);
+}
+
+/* ---- Events */
+
+static void event_take(Stack *stack, const char *line)
+{
+    JsonNode *event = json_from_string(line, NULL);
+    if (event == NULL) {
+        stack_fail(stack, "virtbusctl events wrote no JSON: %s", line);
+    }
+    g_ptr_array_add(stack->events, event);
+    char *vm = stack_text(event, "vm_uuid");
+    if (g_hash_table_contains(stack->cursors, vm)) {
+        g_free(vm);
+    } else {
+        g_hash_table_insert(stack->cursors, vm, GUINT_TO_POINTER(0));
+    }
+}
+
+/* Whole lines that came since the last time. */
+void stack_events_read(Stack *stack)
+{
+    g_autofree char *path = g_build_filename(stack->folder, "events.json", NULL);
+    g_autofree char *text = NULL;
+    gsize size_bytes = 0;
+    if (!g_file_get_contents(path, &text, &size_bytes, NULL)) {
+        return;
+    }
+    char *end;
+    while ((end = memchr(text + stack->events_bytes, '\n', size_bytes - stack->events_bytes)) !=
+           NULL) {
+        *end = '\0';
+        event_take(stack, text + stack->events_bytes);
+        stack->events_bytes = (gsize)(end + 1 - text);
+    }
+}
+
+JsonNode *stack_event_seen(Stack *stack, const char *vm, const char *path, const char *value)
+{
+    stack_events_read(stack);
+    guint from = GPOINTER_TO_UINT(g_hash_table_lookup(stack->cursors, vm));
+    for (guint i = from; i < stack->events->len; i++) {
+        JsonNode *event = g_ptr_array_index(stack->events, i);
+        g_autofree char *whose = stack_text(event, "vm_uuid");
+        g_autofree char *found = stack_text(event, path);
+        if (strcmp(whose, vm) == 0 && strcmp(found, value) == 0) {
+            g_hash_table_insert(stack->cursors, g_strdup(vm), GUINT_TO_POINTER(i + 1));
+            return event;
+        }
+    }
+    return NULL;
+}
+
+typedef struct {
+    Stack *stack;
+    const char *vm;
+    const char *path;
+    const char *value;
+    JsonNode *event;
+} Wanted;
+
+static gboolean is_seen(gpointer data)
+{
+    Wanted *wanted = data;
+    wanted->event = stack_event_seen(wanted->stack, wanted->vm, wanted->path, wanted->value);
+    return wanted->event != NULL;
+}
+
+JsonNode *stack_event(Stack *stack, const char *vm, const char *path, const char *value)
+{
+    Wanted wanted = {.stack = stack, .vm = vm, .path = path, .value = value};
+    g_autofree char *what = g_strdup_printf("an event with %s = %s", path, value);
+    stack_await(stack, what, is_seen, &wanted);
+    return wanted.event;
+}
+
+/* ---- Volumes */
+
+JsonNode *stack_volume(Stack *stack, const char *vm, const char *type)
+{
+    g_autoptr(StackAnswer) answer = stack_done(stack, "volume", "list", vm, NULL);
+    g_autofree char *wanted = g_strdup_printf("VOLUME_TYPE_%s", type);
+    g_autoptr(JsonNode) all = json_path_query("$.volumes[*]", answer->json, NULL);
+    JsonArray *volumes = json_node_get_array(all);
+    JsonNode *found = NULL;
+    for (guint i = 0; i < json_array_get_length(volumes); i++) {
+        JsonNode *volume = json_array_get_element(volumes, i);
+        g_autofree char *its_type = stack_text(volume, "type");
+        if (strcmp(its_type, wanted) == 0) {
+            assert_null(found);
+            found = volume;
+        }
+    }
+    if (found == NULL) {
+        stack_fail(stack, "VM %s has no volume of type %s", vm, type);
+    }
+    return json_node_copy(found);
+}
+
+char *stack_volume_path(Stack *stack, const char *vm, const char *type)
+{
+    g_autoptr(JsonNode) volume = stack_volume(stack, vm, type);
+    g_autofree char *install_path = stack_text(volume, "install_path");
+    return g_strdup_printf("%s/storage/%s", stack->folder, install_path);
+}
+
+/* ---- The host */
+
+char *stack_run(Stack *stack, const char *program, ...)
+{
+    g_autoptr(GPtrArray) argv = g_ptr_array_new();
+    va_list words;
+    va_start(words, program);
+    for (const char *word = program; word != NULL; word = va_arg(words, const char *)) {
+        g_ptr_array_add(argv, (char *)word);
+    }
+    va_end(words);
+    g_ptr_array_add(argv, NULL);
+    char *output = lab_run((const char *const *)argv->pdata);
+    if (output == NULL) {
+        g_autofree char *line = g_strjoinv(" ", (char **)argv->pdata);
+        stack_fail(stack, "this failed: %s", line);
+    }
+    return output;
+}
+
+char *stack_live(Stack *stack, const char *vm)
+{
+    g_autoptr(GString) live = g_string_new(NULL);
+    g_autofree char *db = g_strdup_printf("--db=%s", lab_env("OVS_DB"));
+    g_autofree char *id = g_strdup_printf("external_ids:virtbus-vm=%s", vm);
+    g_autofree char *sockets = g_build_filename(stack->run_dir, vm, NULL);
+    g_autofree char *domains = stack_run(stack, STACK_VIRSH, "list", "--all", "--uuid", NULL);
+    g_autofree char *ports = stack_run(stack, "ovs-vsctl", "--timeout=10", db, "--bare",
+                                       "--columns=name", "find", "Interface", id, NULL);
+    if (strstr(domains, vm) != NULL) {
+        g_string_append_printf(live, "domain %s\n", vm);
+    }
+    if (*g_strstrip(ports) != '\0') {
+        g_string_append_printf(live, "ports %s\n", ports);
+    }
+    if (g_file_test(sockets, G_FILE_TEST_EXISTS)) {
+        g_string_append_printf(live, "sockets %s\n", sockets);
+    }
+    return g_strdup(live->str);
+}
+
+char *stack_storage(Stack *stack)
+{
+    g_autofree char *storage = g_build_filename(stack->folder, "storage", NULL);
+    g_autofree char *images = g_build_filename(storage, "images", NULL);
+    return stack_run(stack, "find", storage, "-mindepth", "1", "-not", "-path", images, NULL);
+}
+
+/* Files below `folder` whose path holds `vm`. */
+static char *files_of(Stack *stack, const char *folder, const char *vm)
+{
+    g_autofree char *pattern = g_strdup_printf("*%s*", vm);
+    return g_file_test(folder, G_FILE_TEST_EXISTS)
+               ? stack_run(stack, "find", folder, "-path", pattern, NULL)
+               : g_strdup("");
+}
+
+char *stack_left(Stack *stack)
+{
+    g_autoptr(GString) left = g_string_new(NULL);
+    const char *const folders[] = {"agent", "run", "serial"};
+    g_autofree char *volumes = stack_storage(stack);
+    g_string_append(left, volumes);
+    stack_events_read(stack);
+    GHashTableIter iter;
+    gpointer vm;
+    g_hash_table_iter_init(&iter, stack->cursors);
+    while (g_hash_table_iter_next(&iter, &vm, NULL)) {
+        g_autofree char *live = stack_live(stack, vm);
+        g_autofree char *tpm = files_of(stack, lab_env("SWTPM_DIR"), vm);
+        g_string_append_printf(left, "%s%s", live, tpm);
+        for (guint i = 0; i < G_N_ELEMENTS(folders); i++) {
+            g_autofree char *folder = g_build_filename(stack->folder, folders[i], NULL);
+            g_autofree char *files = files_of(stack, folder, vm);
+            g_string_append(left, files);
+        }
+    }
+    return g_strdup(left->str);
+}
