@@ -8,6 +8,11 @@ enum {
     TIMEOUT_MIN_MS = 10 * 1000,
     TIMEOUT_MAX_MS = 60 * 60 * 1000,
 
+    NVRAM_DEFAULT_BYTES = 1024 * 1024, /* Accounting limit of a variable store. */
+
+    /* Of a VmSpec: with a VM's volumes around it, it still fits a record (MESSAGE_MAX_BYTES). */
+    SPEC_MAX_BYTES = 24 * 1024,
+
     OUTCOMES_KEPT = 16, /* Finished requests whose repeat gets the same reply. */
 
     SOCKET_PATH_MAX_BYTES = 107, /* Of a vhost-user socket: DPDK never connects to a longer one. */

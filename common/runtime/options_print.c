@@ -60,7 +60,7 @@ static char *describe_default(const VbOption *option)
 char *options_help(const VbOptions *options)
 {
     GString *page = g_string_new(NULL);
-    g_string_append_printf(page, "Usage: %s [--NAME=VALUE | --NAME VALUE]...\n",
+    g_string_append_printf(page, "Usage: virtbus-%s [--NAME=VALUE | --NAME VALUE]...\n",
                            options->program->name);
     append_wrapped(page, 0, options->program->summary);
     g_string_append_c(page, '\n');

@@ -90,7 +90,7 @@ struct VbHypervisor {
     guint (*count_running)(VbHypervisor *self); /* Domains of virtbus. */
 };
 
-/* --- The switch ------------------------------------------------------------------------------ */
+/* ---- The switch */
 
 typedef struct {
     const char *vm_uuid;
@@ -115,7 +115,7 @@ struct VbSwitch {
     void (*probe)(VbSwitch *self, gboolean *ret_ovs, gboolean *ret_dpdk, char **ret_problem);
 };
 
-/* --- Files ----------------------------------------------------------------------------------- */
+/* ---- Files */
 
 /* System calls as they are: -1 and errno on failure, so that a test can fail the Nth of them. */
 typedef struct VbFiles VbFiles;
@@ -145,7 +145,7 @@ struct VbFiles {
                      const char *image_path, gboolean overlay, char **ret_message);
 };
 
-/* --- Together -------------------------------------------------------------------------------- */
+/* ---- Together */
 
 typedef struct {
     const VbHostConfig *config;

@@ -1,13 +1,17 @@
 /* The VM's status, its one operation, and what is said about them.
  *
- *                         .------------- failed start -------------.
- *                         v                                        |
- *   Created --start--> Starting --------------------> Running --stop/destroy--> Stopping,
- * Destroying ^    \                        ^  |  ^                        | start    |     \ host
- * silent           |  |  `-- did not stop --------| Stopped, Crashed ---'      `---> Unknown
- * <--------|--'  host silent              v ^  |                             `-------------'
- * Stopped | Destroyed |  `--destroy--> Destroyed --expunge--> Expunging --> Expunged |
- *      `------------------------------- recover -------------------------------------------'
+ *                  .---- failed start ----.
+ *                  v                      |
+ *   Created --start--> Starting --started--> Running --stop----> Stopping ---> Stopped
+ *                      ^    |                 | |  ^ \--destroy--> Destroying -> Destroyed
+ *   Stopped, Crashed --'    | host silent     | |  '--- did not stop --- Stopping
+ *     |        ^            v                 | '-- guest ends --> Stopped, Crashed
+ *     |        '--report-- Unknown <----------'
+ *     |                     (also from Stopping and Destroying: host silent)
+ *     '--destroy--> Destroyed --expunge--> Expunging --> Expunged
+ *                       '------recover----> Stopped
+ *
+ * The whole truth is the table `moves` below; any other move is a fault.
  */
 #include "services/vm-service/vm_context.h"
 

@@ -14,6 +14,7 @@
 
 #include "common/base/limits.h"
 #include "common/base/message.h"
+#include "common/base/model.h"
 #include "common/base/text.h"
 #include "common/base/uuid.h"
 #include "services/vm-service/vm_spec.h"
@@ -40,20 +41,13 @@ static void host_remember(VmContext *ctx, const char *host_uuid)
     ARENA_APPEND(ctx->arena, vm->n_seen_host_uuids, vm->seen_host_uuids, (char *)host_uuid);
 }
 
-/* --- Start ----------------------------------------------------------------------------------- */
+/* ---- Start */
 
 /* The build of the last start, while it is still of the class that the configuration asks for. */
 static FirmwareRef *pinned_firmware(const VmRecord *vm, const FirmwareClass *wanted)
 {
-    const Hardware *hardware = vm->hardware;
-    if (wanted == NULL || hardware == NULL || hardware->firmware == NULL ||
-        hardware->firmware->class_ == NULL) {
-        return NULL;
-    }
-    const FirmwareClass *class = hardware->firmware->class_;
-    gboolean same =
-        class->firmware == wanted->firmware && class->secure_boot == wanted->secure_boot;
-    return same ? hardware->firmware : NULL;
+    FirmwareRef *firmware = vm->hardware != NULL ? vm->hardware->firmware : NULL;
+    return firmware != NULL && model_is_same_class(firmware->class_, wanted) ? firmware : NULL;
 }
 
 static FirmwareClass *wanted_class(VmContext *ctx)
@@ -418,7 +412,7 @@ static void on_domain_observed(VmContext *ctx, const HostReport *report)
     }
 }
 
-/* --- Expunge --------------------------------------------------------------------------------- */
+/* ---- Expunge */
 
 /* Once begun it never goes back: what is deleted cannot be promised any more. Also sent again when
  * time has passed. */

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "common/base/limits.h"
+#include "common/base/model.h"
 #include "common/base/text.h"
 #include "common/base/uuid.h"
 
@@ -20,7 +22,6 @@ static const guint64 MIB = G_GUINT64_CONSTANT(1) << 20;
 static const guint64 MEMORY_MIN_BYTES = G_GUINT64_CONSTANT(16) << 20;
 static const guint64 MEMORY_MAX_BYTES = G_GUINT64_CONSTANT(16) << 40;
 static const guint64 DISK_MAX_BYTES = G_GUINT64_CONSTANT(1) << 50;
-static const guint64 NVRAM_DEFAULT_BYTES = G_GUINT64_CONSTANT(1) << 20;
 
 /* What one check needs to refuse. A check returns FALSE after it has set the error. */
 typedef struct {
@@ -39,11 +40,6 @@ static gboolean G_GNUC_PRINTF(3, 4) refuse(Check *check, ErrorCode code, const c
     return FALSE;
 }
 
-gboolean vm_spec_is_uefi(const VmSpec *spec)
-{
-    return spec->firmware == FIRMWARE_UEFI || spec->firmware == FIRMWARE_UEFI_WITH_CSM;
-}
-
 gboolean vm_spec_is_windows(const VmSpec *spec)
 {
     return spec->platform == PLATFORM_WINDOWS || spec->platform == PLATFORM_WINDOWS_VIRTIO;
@@ -51,7 +47,7 @@ gboolean vm_spec_is_windows(const VmSpec *spec)
 
 gboolean vm_spec_needs_nvram(const VmSpec *spec, const Settings *settings)
 {
-    if (!vm_spec_is_uefi(spec)) {
+    if (!model_is_uefi(spec)) {
         return FALSE;
     }
     return spec->tpm != NULL || spec->secure_boot == TOGGLE_ON || settings->nvram_for_all_uefi;
@@ -59,7 +55,7 @@ gboolean vm_spec_needs_nvram(const VmSpec *spec, const Settings *settings)
 
 FirmwareClass *vm_spec_firmware_class(VbArena *arena, const VmSpec *spec)
 {
-    if (!vm_spec_is_uefi(spec)) {
+    if (!model_is_uefi(spec)) {
         return NULL;
     }
     FirmwareClass *class = ARENA_MSG(arena, firmware_class);
@@ -126,7 +122,7 @@ static gboolean check_machine(Check *check)
 static gboolean check_firmware(Check *check)
 {
     const VmSpec *spec = check->spec;
-    if (!vm_spec_is_uefi(spec)) {
+    if (!model_is_uefi(spec)) {
         if (spec->secure_boot == TOGGLE_ON) {
             return refuse(check, ERROR_CODE_UNSUPPORTED,
                           "Secure Boot needs UEFI firmware; this VM has Legacy BIOS");
@@ -156,6 +152,11 @@ static gboolean check_image(Check *check, const char *field, size_t i, const cha
 
 static gboolean check_vhost_user_disk(Check *check, size_t i, const DiskSpec *disk)
 {
+    if (strlen(disk->socket_path) > SOCKET_PATH_MAX_BYTES) {
+        return refuse(check, ERROR_CODE_SOCKET_PATH_TOO_LONG,
+                      "spec.disks[%zu].socket_path has more than %d bytes", i,
+                      SOCKET_PATH_MAX_BYTES);
+    }
     if (disk->socket_path[0] != '/') {
         return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
                       "spec.disks[%zu].socket_path must be absolute for a vhost-user disk", i);
@@ -271,6 +272,28 @@ static gboolean check_nic(Check *check, size_t i)
     return check_nic_network(check, i, nic);
 }
 
+static gboolean check_graphics(Check *check)
+{
+    const GraphicsSpec *graphics = check->spec->graphics;
+    if (graphics != NULL && *graphics->listen != '\0' &&
+        !g_hostname_is_ip_address(graphics->listen)) {
+        return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
+                      "spec.graphics.listen must be an IP address, or empty for 127.0.0.1");
+    }
+    return TRUE;
+}
+
+/* What is accepted here must fit every record that carries it on. */
+static gboolean check_size(Check *check)
+{
+    size_t size_bytes = vm_spec__get_packed_size(check->spec);
+    if (size_bytes > SPEC_MAX_BYTES) {
+        return refuse(check, ERROR_CODE_TOO_LARGE, "the spec has %zu bytes, at most %d are allowed",
+                      size_bytes, SPEC_MAX_BYTES);
+    }
+    return TRUE;
+}
+
 static gboolean check_boot_order(Check *check)
 {
     const VmSpec *spec = check->spec;
@@ -367,7 +390,7 @@ static void resolve_defaults(VbArena *arena, VmSpec *spec, const Settings *setti
         spec->firmware = FIRMWARE_LEGACY_BIOS;
     }
     if (spec->secure_boot == TOGGLE_UNSPECIFIED) {
-        gboolean on = vm_spec_is_uefi(spec) && settings->secure_boot_default == TOGGLE_ON;
+        gboolean on = model_is_uefi(spec) && settings->secure_boot_default == TOGGLE_ON;
         spec->secure_boot = on ? TOGGLE_ON : TOGGLE_OFF;
     }
     if (spec->storage == NULL || *spec->storage->name == '\0') {
@@ -406,7 +429,8 @@ VmSpec *vm_spec_resolve(VbArena *arena, const char *vm_uuid, const VmSpec *asked
     resolve_defaults(arena, spec, settings);
     Check check = {.arena = arena, .spec = spec};
     if (!check_identity(&check) || !check_machine(&check) || !check_firmware(&check) ||
-        !check_devices(&check) || !check_storage(&check, settings)) {
+        !check_devices(&check) || !check_graphics(&check) || !check_size(&check) ||
+        !check_storage(&check, settings)) {
         *ret_error = check.error;
         return NULL;
     }

@@ -13,7 +13,6 @@ VmSpec *vm_spec_resolve(VbArena *arena, const char *vm_uuid, const VmSpec *asked
  */
 gboolean vm_spec_needs_nvram(const VmSpec *spec, const Settings *settings);
 
-gboolean vm_spec_is_uefi(const VmSpec *spec);
 gboolean vm_spec_is_windows(const VmSpec *spec);
 
 /* What a firmware build must be for this VM; NULL: Legacy BIOS needs none. Its nvram_bytes is 0. */

@@ -3,18 +3,19 @@
  *   needed  exists                              action
  *   yes     none                                a new one, of the next generation
  *   yes     one Ready or Retained, same class   reuse it
- *   yes     one Ready or Retained, other class  refuse NVRAM_TEMPLATE_MISMATCH; way out: ResetNvram
+ *   yes     one Ready or Retained, other class  refuse NVRAM_TEMPLATE_MISMATCH (way out: ResetNvram)
  *   yes     one NotInstantiated or Creating     resume it; never a second
  *   yes     one Deleting, no other              wait until it is gone, then as none
- *   yes     several                             refuse NVRAM_AMBIGUOUS, naming them; way out:
- * AdoptVolume no      Ready                               Retained, until its retention ends no
- * none, or not Ready                  nothing
+ *   yes     several                             refuse NVRAM_AMBIGUOUS (way out: AdoptVolume)
+ *   no      Ready                               Retained, until its retention ends
+ *   no      none, or not Ready                  nothing
  *
  * A Retained one beside one that is not Retained is an older generation (ResetNvram keeps it so):
  * it does not count.
  */
 #include "services/volume-service/volume_context.h"
 
+#include "common/base/model.h"
 #include "common/base/text.h"
 
 typedef struct {
@@ -73,9 +74,7 @@ static Error *ambiguous(VolumeContext *ctx)
 
 static gboolean fits(const Volume *volume, const FirmwareClass *wanted)
 {
-    const FirmwareClass *class = volume->firmware != NULL ? volume->firmware->class_ : NULL;
-    return class != NULL && wanted != NULL && class->firmware == wanted->firmware &&
-           class->secure_boot == wanted->secure_boot;
+    return volume->firmware != NULL && model_is_same_class(volume->firmware->class_, wanted);
 }
 
 static Error *mismatch(VolumeContext *ctx, const Volume *volume, const FirmwareClass *wanted)

@@ -127,6 +127,7 @@ static void ask_create(VolumeContext *ctx, const Wanted *missing)
             ARENA_APPEND(ctx->arena, operation->n_fresh, operation->fresh, volume->uuid);
         }
         volume->host_uuid = operation->host_uuid;
+        volume->last_error = NULL; /* A new try. */
         volume_status_set(ctx, volume, VOLUME_STATUS_CREATING);
     }
     create->n_volumes = missing->n_volumes;

@@ -11,12 +11,12 @@
 
 #include <string.h>
 
+#include "common/base/limits.h"
 #include "common/base/text.h"
 #include "common/base/uuid.h"
 
 #define TO(status) (1u << VOLUME_STATUS_##status)
 static const gint64 DELETE_RETRY_MAX_MS = 60 * 60 * 1000;
-static const guint64 NVRAM_DEFAULT_BYTES = G_GUINT64_CONSTANT(1) << 20;
 
 static const guint32 moves[] = {
     [VOLUME_STATUS_UNSPECIFIED] = 0,

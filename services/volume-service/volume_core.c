@@ -1,15 +1,14 @@
 /* volume-service's core: what is asked of a VM's volumes, and what hosts say of them. It knows
  * nothing of libvirt, files, Kafka or the clock.
  *
- *   input                             while idle            while preparing          while
- * expunging PrepareVolumes                    plan                  take its place           refuse
- * VOLUME_BUSY ExpungeVolumes                    delete all            take its place           go
- * on ReadVolumes                       answer                answer                   answer
- *   VolumesCreated   (report)         a late Ready counts   results, then answer     a late Ready
- * does not count VolumesDeleted   (report)         Deleted, or retry     the same, then plan on the
- * same, then answer DeadlineElapsed                   retention, retries    answer TIMEOUT answer
- * with what is left Undeliverable                     retry later           answer HOST_UNKNOWN
- * retry later
+ *   input            while idle           while preparing           while expunging
+ *   PrepareVolumes   plan                 take its place            refuse VOLUME_BUSY
+ *   ExpungeVolumes   delete all           take its place            go on
+ *   ReadVolumes      answer               answer                    answer
+ *   VolumesCreated   a late Ready counts  results, then answer      does not count
+ *   VolumesDeleted   Deleted, or retry    the same, then plan on    the same, then answer
+ *   DeadlineElapsed  retention, retries   answer TIMEOUT            answer with what is left
+ *   Undeliverable    retry later          answer HOST_UNKNOWN       retry later
  */
 #include "services/volume-service/volume_core.h"
 
@@ -39,7 +38,7 @@ static VolumeOperation *operation_begin(VolumeContext *ctx, const VolumeCommand 
     return operation;
 }
 
-/* --- Commands -------------------------------------------------------------------------------- */
+/* ---- Commands */
 
 static void refuse_prepare(VolumeContext *ctx, const VolumeCommand *command, Error *error)
 {
@@ -162,7 +161,7 @@ static void on_command(VolumeContext *ctx, const VolumeCommand *command)
     }
 }
 
-/* --- Reports --------------------------------------------------------------------------------- */
+/* ---- Reports */
 
 static void stop_waiting(VolumeContext *ctx, const char *volume_uuid)
 {
@@ -339,7 +338,7 @@ static void on_runtime(VolumeContext *ctx, const RuntimeInput *input)
     }
 }
 
-/* --- The step -------------------------------------------------------------------------------- */
+/* ---- The step */
 
 static void earlier(StateRecord *state, gint64 at_ms, char *id)
 {

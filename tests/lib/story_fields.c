@@ -52,13 +52,27 @@ static gboolean bool_parse(const char *text, protobuf_c_boolean *ret_value)
     return *ret_value || strcmp(text, "false") == 0;
 }
 
+/* "n*30000" is thirty thousand n. */
+static char *text_parse(VbArena *arena, StoryNames *names, const char *text)
+{
+    gint64 times;
+    if (*text == '$') {
+        return arena_strdup(arena, names_uuid(names, text));
+    }
+    if (*text != '\0' && text[1] == '*' && field_parse_number(text + 2, &times)) {
+        g_autofree char *filled = g_strnfill((gsize)times, *text);
+        return arena_strdup(arena, filled);
+    }
+    return arena_strdup(arena, text);
+}
+
 static gboolean scalar_set(VbArena *arena, StoryNames *names, const ProtobufCFieldDescriptor *field,
                            void *place, const char *text)
 {
     gint64 number = 0;
     switch (field->type) {
     case PROTOBUF_C_TYPE_STRING:
-        *(char **)place = arena_strdup(arena, *text == '$' ? names_uuid(names, text) : text);
+        *(char **)place = text_parse(arena, names, text);
         return TRUE;
     case PROTOBUF_C_TYPE_BOOL:
         return bool_parse(text, place);

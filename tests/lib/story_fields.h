@@ -1,7 +1,7 @@
 /* "spec.nics[0].model=E1000" into any message of the contract, by protobuf-c's reflection.
  *
  * A value is a number (also 40GiB, 512MiB, 70s, 5m, 2h, 30d), an enum's label, true or false, text,
- * a $symbol for its uuid, {} for an empty message, none to take a message or a list away. An index
+ * a $symbol for its uuid, n*30 for thirty n, {} for an empty message, none to take a message or a list away. An index
  * one past the end appends.
  */
 #pragma once

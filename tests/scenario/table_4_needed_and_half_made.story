@@ -43,10 +43,8 @@ pass 2m
     vm.events       Reply r3 TIMEOUT "the volumes of VM $vm were not ready in time: ask again"
 show volumes
     vol2(NvRam Creating) Raw 0 of 1048576 bytes on $host-a nvRam/acct-default/vol-vol2/vol2.fd Uefi+SecureBoot
-      last error: STORAGE_FULL "no space for the variable store" at $host-a
     vol1(Root Ready) Qcow2 196624 of 42949672960 bytes on $host-a rootVolumes/acct-default/vol-vol1/vol1.qcow2
     vol3(TpmState Creating) Directory 0 of 0 bytes on $host-a tpmState/acct-default/vol-vol3/vol3
-      last error: STORAGE_FULL "no space for the variable store" at $host-a
 
 # The third start asks for the same volume once more, and gets it.
 start_vm host_uuid=$host-a as r4

@@ -1,0 +1,12 @@
+#include "common/base/model.h"
+
+gboolean model_is_uefi(const VmSpec *spec)
+{
+    return spec->firmware == FIRMWARE_UEFI || spec->firmware == FIRMWARE_UEFI_WITH_CSM;
+}
+
+gboolean model_is_same_class(const FirmwareClass *a, const FirmwareClass *b)
+{
+    return a != NULL && b != NULL && a->firmware == b->firmware &&
+           !a->secure_boot == !b->secure_boot;
+}

@@ -1,0 +1,11 @@
+/* What several processes must judge alike about the contract's messages. Pure. */
+#pragma once
+
+#include <glib.h>
+
+#include "virtbus/v1/virtbus.h"
+
+gboolean model_is_uefi(const VmSpec *spec);
+
+/* Whether a variable store of one class fits a firmware of the other. NULL fits nothing. */
+gboolean model_is_same_class(const FirmwareClass *a, const FirmwareClass *b);
