@@ -152,6 +152,12 @@ void stack_start(Stack *stack, StackDaemon daemon)
     stack->daemons[daemon] = spawn(stack, (const char *const *)argv->pdata, log, TRUE);
 }
 
+void stack_set_run_dir(Stack *stack, const char *name)
+{
+    g_free(stack->run_dir);
+    stack->run_dir = g_build_filename(stack->folder, name, NULL);
+}
+
 void stack_signal(Stack *stack, StackDaemon daemon, int signal)
 {
     g_assert_nonnull(stack->daemons[daemon]);
@@ -264,7 +270,7 @@ Stack *stack_new(void)
     stack->events = g_ptr_array_new_with_free_func((GDestroyNotify)json_node_unref);
     stack->cursors = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     folder_make(stack);
-    stack->run_dir = g_build_filename(stack->folder, "run", NULL);
+    stack_set_run_dir(stack, "run");
     stack_answer_free(stack_done(stack, "topics", "create", "--partitions", "4", "--host",
                                  stack->host_uuid, NULL));
     for (StackDaemon daemon = 0; daemon < STACK_N_DAEMONS; daemon++) {

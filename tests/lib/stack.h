@@ -26,7 +26,7 @@ typedef struct {
     char *folder; /* storage/, agent/, run/, serial/, and NAME.log of each daemon. */
     char *prefix;
     char *host_uuid;
-    char *run_dir; /* Of the agent's next start. */
+    char *run_dir; /* Of the agent: sockets. */
     GSubprocess *daemons[STACK_N_DAEMONS];
     guint16 ports[STACK_N_DAEMONS];
     GSubprocess *follower; /* `virtbusctl events --follow`, into folder/events.json. */
@@ -48,6 +48,9 @@ void stack_signal(Stack *stack, StackDaemon daemon, int signal);
 gboolean stack_stop(Stack *stack, StackDaemon daemon);
 /* Until /readyz of each daemon that runs says yes. */
 void stack_await_ready(Stack *stack);
+
+/* A folder of that name in stack->folder is the agent's run.dir from its next start on. */
+void stack_set_run_dir(Stack *stack, const char *name);
 
 typedef gboolean (*StackCondition)(gpointer data);
 void stack_await(Stack *stack, const char *what, StackCondition condition, gpointer data);

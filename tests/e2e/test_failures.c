@@ -1,0 +1,507 @@
+/* What goes wrong on a real host, and the way back: each refusal has its own code, leaves nothing
+ * behind, and loses no record. No test waits for a guest's boot: guests are stopped by force as
+ * soon as they run. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/lib/lab_guest.h"
+#include "tests/lib/stack.h"
+
+#define PLAIN_TEMPLATE "/usr/share/OVMF/OVMF_VARS_4M.fd"
+#define SHORT_DEADLINE "10s" /* The least that is allowed. */
+
+static Stack *stack;
+
+/* ---- VMs */
+
+/* A Legacy BIOS guest with an empty disk; `nic` may be NULL. Its uuid (g_free). */
+static char *bios_vm(const char *storage, const char *nic)
+{
+    char *vm = g_malloc(UUID_TEXT_BYTES);
+    uuid_random(vm);
+    stack_answer_free(stack_done(stack, "vm", "create", "--uuid", vm, "--name", "A small guest",
+                                 "--platform", "windows", "--vcpus", "1", "--memory", "32MiB",
+                                 "--storage", storage, "--disk", "1MiB",
+                                 nic != NULL ? "--nic" : NULL, nic, NULL));
+    return vm;
+}
+
+/* UEFI with firmware state; `tpm` is "--tpm" or NULL. */
+static char *uefi_vm(const char *secure_boot, const char *tpm)
+{
+    char *vm = g_malloc(UUID_TEXT_BYTES);
+    uuid_random(vm);
+    stack_answer_free(stack_done(stack, "vm", "create", "--uuid", vm, "--name", "With state",
+                                 "--platform", "linux", "--firmware", "uefi", "--vcpus", "1",
+                                 "--memory", "128MiB", "--storage", "local:local", "--disk", "1MiB",
+                                 "--secure-boot", secure_boot, tpm, NULL));
+    return vm;
+}
+
+static void start(const char *vm)
+{
+    stack_answer_free(stack_done(stack, "vm", "start", vm, "--host", stack->host_uuid, NULL));
+}
+
+static void stop(const char *vm)
+{
+    stack_answer_free(stack_done(stack, "vm", "stop", vm, "--force", NULL));
+}
+
+static void assert_nothing_lives(const char *vm)
+{
+    g_autofree char *live = stack_live(stack, vm);
+    assert_string_equal(live, "");
+}
+
+static void assert_status(const char *vm, const char *status)
+{
+    g_autoptr(StackAnswer) answer = stack_done(stack, "vm", "show", vm, NULL);
+    g_autofree char *found = stack_text(answer->json, "vm.status");
+    assert_string_equal(found, status);
+}
+
+/* Refused without a trace: no domain, port, socket or file that was not there before. */
+static StackAnswer *start_refused(const char *vm, ErrorCode code)
+{
+    g_autofree char *before = stack_storage(stack);
+    StackAnswer *answer =
+        stack_refused(stack, code, "vm", "start", vm, "--host", stack->host_uuid, NULL);
+    g_autofree char *after = stack_storage(stack);
+    assert_string_equal(after, before);
+    assert_nothing_lives(vm);
+    return answer;
+}
+
+/* The way back: it starts, and is stopped at once. */
+static void starts_and_stops(const char *vm)
+{
+    start(vm);
+    assert_status(vm, "VM_STATUS_RUNNING");
+    stop(vm);
+    assert_nothing_lives(vm);
+}
+
+/* Once started and stopped: its volumes are there. */
+static char *settled(char *vm)
+{
+    starts_and_stops(vm);
+    return vm;
+}
+
+/* ---- Firmware state */
+
+/* Puts something else where the variable store was, which is now at `kept`. */
+typedef void (*Damage)(const char *path, const char *kept);
+
+static void leave_nothing(const char *path, const char *kept)
+{
+    (void)path;
+    (void)kept;
+}
+
+static void leave_half(const char *path, const char *kept)
+{
+    g_autofree char *bytes = NULL;
+    gsize size_bytes = 0;
+    assert_true(g_file_get_contents(kept, &bytes, &size_bytes, NULL));
+    assert_true(g_file_set_contents(path, bytes, (gssize)size_bytes / 2, NULL));
+}
+
+static void leave_symlink(const char *path, const char *kept)
+{
+    assert_int_equal(symlink(kept, path), 0);
+}
+
+static void leave_hard_link(const char *path, const char *kept)
+{
+    assert_int_equal(link(kept, path), 0);
+}
+
+static void leave_plain_template(const char *path, const char *kept)
+{
+    (void)kept;
+    g_autofree char *bytes = NULL;
+    gsize size_bytes = 0;
+    assert_true(g_file_get_contents(PLAIN_TEMPLATE, &bytes, &size_bytes, NULL));
+    assert_true(g_file_set_contents(path, bytes, (gssize)size_bytes, NULL));
+}
+
+static void damage_is_refused_and_mended(Damage damage, ErrorCode code)
+{
+    g_autofree char *vm = settled(uefi_vm("on", NULL));
+    g_autoptr(JsonNode) volume = stack_volume(stack, vm, "NV_RAM");
+    g_autofree char *path = stack_volume_path(stack, vm, "NV_RAM");
+    g_autofree char *kept = g_strdup_printf("%s/%s.kept", stack->folder, vm);
+    assert_int_equal(rename(path, kept), 0);
+    damage(path, kept);
+    g_autoptr(StackAnswer) answer = start_refused(vm, code);
+    assert_non_null(strstr(answer->reason, path));
+    assert_status(vm, "VM_STATUS_STOPPED");
+
+    unlink(path);
+    assert_int_equal(rename(kept, path), 0);
+    starts_and_stops(vm);
+    g_autoptr(JsonNode) volume_now = stack_volume(stack, vm, "NV_RAM");
+    assert_true(json_node_equal(volume_now, volume));
+}
+
+static void nvram_gone(void **state)
+{
+    (void)state;
+    damage_is_refused_and_mended(leave_nothing, ERROR_CODE_NVRAM_MISSING);
+}
+
+static void nvram_truncated(void **state)
+{
+    (void)state;
+    damage_is_refused_and_mended(leave_half, ERROR_CODE_NVRAM_CORRUPT);
+}
+
+static void nvram_is_a_symlink(void **state)
+{
+    (void)state;
+    damage_is_refused_and_mended(leave_symlink, ERROR_CODE_NVRAM_UNSAFE_FILE);
+}
+
+static void nvram_has_two_names(void **state)
+{
+    (void)state;
+    damage_is_refused_and_mended(leave_hard_link, ERROR_CODE_NVRAM_UNSAFE_FILE);
+}
+
+static void nvram_without_keys(void **state)
+{
+    (void)state;
+    damage_is_refused_and_mended(leave_plain_template, ERROR_CODE_NVRAM_SECURE_BOOT_MISMATCH);
+}
+
+static void tpm_state_emptied(void **state)
+{
+    (void)state;
+    g_autofree char *vm = settled(uefi_vm("off", "--tpm"));
+    g_autofree char *folder = stack_volume_path(stack, vm, "TPM_STATE");
+    g_autofree char *path = g_build_filename(folder, "tpm2", "tpm2-00.permall", NULL);
+    g_autofree char *kept = g_strdup_printf("%s.kept", folder);
+    g_free(stack_run(stack, "cp", "-p", path, kept, NULL));
+    assert_int_equal(truncate(path, 0), 0);
+    stack_answer_free(start_refused(vm, ERROR_CODE_TPM_STATE_MISSING));
+    g_free(stack_run(stack, "cp", "-p", kept, path, NULL));
+    starts_and_stops(vm);
+    unlink(kept);
+}
+
+/* ---- Open vSwitch and sockets */
+
+static void bridge_is_unknown(void **state)
+{
+    (void)state;
+    g_autofree char *vm = bios_vm("local:local", "vhost-user,bridge=br-none");
+    g_autoptr(StackAnswer) answer = stack_refused(stack, ERROR_CODE_OVS_PORT_REFUSED, "vm", "start",
+                                                  vm, "--host", stack->host_uuid, NULL);
+    assert_non_null(strstr(answer->reason, "br-none"));
+    assert_nothing_lives(vm);
+    assert_status(vm, "VM_STATUS_CREATED");
+}
+
+static void vswitchd_is_down(void **state)
+{
+    (void)state;
+    g_autofree char *vm = settled(bios_vm("local:local", "vhost-user"));
+    g_autofree char *pid = NULL;
+    assert_true(g_file_get_contents(lab_env("OVS_PIDFILE"), &pid, NULL, NULL));
+    assert_int_equal(kill(atoi(pid), SIGKILL), 0);
+    StackAnswer *answer = stack_ask(stack, "vm", "start", vm, "--host", stack->host_uuid, NULL);
+    /* The other tests need it, whatever this one finds. */
+    g_free(stack_run(stack, lab_env("LAB_TOOL"), "up", lab_env("VIRTBUS_LAB"), "ovs", NULL));
+    ErrorCode code = answer->code;
+    stack_answer_free(answer);
+    assert_int_equal(code, ERROR_CODE_OVS_UNAVAILABLE);
+    assert_nothing_lives(vm);
+    starts_and_stops(vm);
+}
+
+static void restart_agent(void)
+{
+    stack_kill(stack, STACK_HOST_AGENT);
+    stack_start(stack, STACK_HOST_AGENT);
+    stack_await_ready(stack);
+}
+
+static void run_folder_is_too_long(void **state)
+{
+    (void)state;
+    g_autofree char *vm = settled(bios_vm("local:local", "vhost-user"));
+    g_autofree char *tail = g_strnfill(60, 'r');
+    stack_set_run_dir(stack, tail);
+    restart_agent();
+    stack_answer_free(start_refused(vm, ERROR_CODE_SOCKET_PATH_TOO_LONG));
+    g_autofree char *content = stack_run(stack, "find", stack->run_dir, "-mindepth", "1", NULL);
+    assert_string_equal(content, "");
+
+    stack_set_run_dir(stack, "run");
+    restart_agent();
+    starts_and_stops(vm);
+}
+
+/* ---- What is not where it is looked for */
+
+static void foreign_domain_is_left_alone(void **state)
+{
+    (void)state;
+    g_autofree char *vm = settled(bios_vm("local:local", "vhost-user"));
+    g_autofree char *path = g_build_filename(stack->folder, "foreign.xml", NULL);
+    g_autofree char *xml = g_strdup_printf(
+        "<domain type='qemu'><name>foreign-%s</name><uuid>%s</uuid><memory unit='MiB'>32</memory>"
+        "<os><type arch='x86_64' machine='q35'>hvm</type></os></domain>",
+        vm, vm);
+    assert_true(g_file_set_contents(path, xml, -1, NULL));
+    g_free(stack_run(stack, STACK_VIRSH, "create", path, NULL));
+    g_autofree char *id = stack_run(stack, STACK_VIRSH, "domid", vm, NULL);
+    g_autofree char *live = stack_live(stack, vm);
+    stack_answer_free(stack_refused(stack, ERROR_CODE_FOREIGN_DOMAIN, "vm", "start", vm, "--host",
+                                    stack->host_uuid, NULL));
+    g_autofree char *id_now = stack_run(stack, STACK_VIRSH, "domid", vm, NULL);
+    g_autofree char *live_now = stack_live(stack, vm);
+    g_free(stack_run(stack, STACK_VIRSH, "destroy", vm, NULL));
+    assert_string_equal(id_now, id);
+    assert_string_equal(live_now, live);
+    starts_and_stops(vm);
+}
+
+static void host_is_unknown(void **state)
+{
+    (void)state;
+    g_autofree char *vm = bios_vm("local:local", NULL);
+    char nobody[UUID_TEXT_BYTES];
+    uuid_random(nobody);
+    stack_answer_free(
+        stack_refused(stack, ERROR_CODE_HOST_UNKNOWN, "vm", "start", vm, "--host", nobody, NULL));
+    assert_status(vm, "VM_STATUS_CREATED");
+    starts_and_stops(vm);
+}
+
+static void storage_is_unknown(void **state)
+{
+    (void)state;
+    g_autofree char *vm = bios_vm("nowhere:local", NULL);
+    g_autoptr(StackAnswer) answer = start_refused(vm, ERROR_CODE_STORAGE_NOT_FOUND);
+    assert_non_null(strstr(answer->reason, "nowhere"));
+    assert_status(vm, "VM_STATUS_CREATED");
+}
+
+/* ---- Time */
+
+static gboolean host_said_expired(gpointer vm)
+{
+    g_autoptr(StackAnswer) answer = stack_done(stack, "vm", "timeline", vm, NULL);
+    g_autoptr(JsonNode) codes = json_path_query("$[*].message.error.code", answer->json, NULL);
+    g_autoptr(JsonNode) topics = json_path_query("$[*].topic", answer->json, NULL);
+    g_autofree char *text = json_to_string(codes, FALSE);
+    g_autofree char *where = json_to_string(topics, FALSE);
+    return strstr(text, "ERROR_CODE_EXPIRED") != NULL && strstr(where, "volume.reports") != NULL;
+}
+
+/* One VM that still needs its volumes made, and one that has them: the agent sleeps through both
+ * starts. */
+static void agent_wakes_up_too_late(void **state)
+{
+    (void)state;
+    g_autofree char *fresh = bios_vm("local:local", NULL);
+    g_autofree char *old = settled(bios_vm("local:local", "vhost-user"));
+    g_autofree char *files = stack_storage(stack);
+    stack_kill(stack, STACK_HOST_AGENT);
+    GSubprocess *old_start = stack_begin(stack, "vm", "start", old, "--host", stack->host_uuid,
+                                         "--deadline", SHORT_DEADLINE, NULL);
+    stack_answer_free(stack_refused(stack, ERROR_CODE_TIMEOUT, "vm", "start", fresh, "--host",
+                                    stack->host_uuid, "--deadline", SHORT_DEADLINE, NULL));
+    /* A host's commands expire before the request does, so both are late by now. */
+    stack_start(stack, STACK_HOST_AGENT);
+    stack_await_ready(stack);
+    g_autoptr(StackAnswer) answer = stack_end(stack, old_start);
+    assert_int_equal(answer->code, ERROR_CODE_EXPIRED);
+    stack_await(stack, "the agent says EXPIRED", host_said_expired, fresh);
+    g_autofree char *files_now = stack_storage(stack);
+    assert_string_equal(files_now, files);
+    assert_nothing_lives(fresh);
+    assert_nothing_lives(old);
+    assert_status(fresh, "VM_STATUS_CREATED");
+    assert_status(old, "VM_STATUS_STOPPED");
+    starts_and_stops(fresh);
+    starts_and_stops(old);
+}
+
+/* ---- Guests that end by themselves */
+
+static void kill_qemu(const char *vm)
+{
+    g_autofree char *folder = g_path_get_dirname(lab_env("LIBVIRT_PIDFILE"));
+    g_autofree char *path = g_strdup_printf("%s/libvirt/qemu/vb-%s.pid", folder, vm);
+    g_autofree char *pid = NULL;
+    assert_true(g_file_get_contents(path, &pid, NULL, NULL));
+    assert_int_equal(kill(atoi(pid), SIGKILL), 0);
+}
+
+static void qemu_dies(void **state)
+{
+    (void)state;
+    g_autofree char *vm = bios_vm("local:local", "vhost-user");
+    start(vm);
+    kill_qemu(vm);
+    JsonNode *event = stack_event(stack, vm, "status_changed.to", "VM_STATUS_CRASHED");
+    g_autofree char *cause = stack_text(event, "status_changed.cause");
+    assert_string_equal(cause, "CAUSE_GUEST_CRASH");
+    assert_nothing_lives(vm);
+    starts_and_stops(vm);
+}
+
+static void domain_is_destroyed_from_outside(void **state)
+{
+    (void)state;
+    g_autofree char *vm = bios_vm("local:local", "vhost-user");
+    start(vm);
+    g_free(stack_run(stack, STACK_VIRSH, "destroy", vm, NULL));
+    JsonNode *event = stack_event(stack, vm, "status_changed.to", "VM_STATUS_STOPPED");
+    g_autofree char *cause = stack_text(event, "status_changed.cause");
+    assert_string_equal(cause, "CAUSE_HOST_REPORT");
+    assert_nothing_lives(vm);
+    starts_and_stops(vm);
+}
+
+static void domain_ends_while_the_agent_is_dead(void **state)
+{
+    (void)state;
+    g_autofree char *vm = bios_vm("local:local", "vhost-user");
+    start(vm);
+    stack_kill(stack, STACK_HOST_AGENT);
+    g_free(stack_run(stack, STACK_VIRSH, "destroy", vm, NULL));
+    stack_start(stack, STACK_HOST_AGENT);
+    stack_event(stack, vm, "status_changed.to", "VM_STATUS_STOPPED");
+    assert_nothing_lives(vm);
+    stack_await_ready(stack);
+    starts_and_stops(vm);
+}
+
+/* ---- Requests */
+
+static void same_request_twice(void **state)
+{
+    (void)state;
+    g_autofree char *vm = bios_vm("local:local", NULL);
+    char request[UUID_TEXT_BYTES];
+    uuid_random(request);
+    g_autoptr(StackAnswer) first = stack_done(stack, "--request-id", request, "vm", "start", vm,
+                                              "--host", stack->host_uuid, NULL);
+    stop(vm);
+    g_autoptr(StackAnswer) second = stack_done(stack, "--request-id", request, "vm", "start", vm,
+                                               "--host", stack->host_uuid, NULL);
+    g_autofree char *repeated_first = stack_text(first->json, "repeated");
+    g_autofree char *repeated_second = stack_text(second->json, "repeated");
+    assert_string_equal(repeated_first, "");
+    assert_string_equal(repeated_second, "true");
+    assert_status(vm, "VM_STATUS_STOPPED");
+    assert_nothing_lives(vm);
+}
+
+static void vm_service_dies_between_two_requests(void **state)
+{
+    (void)state;
+    g_autofree char *vm = settled(bios_vm("local:local", "vhost-user"));
+    g_autoptr(StackAnswer) before = stack_done(stack, "vm", "show", vm, NULL);
+    stack_kill(stack, STACK_VM_SERVICE);
+    stack_start(stack, STACK_VM_SERVICE);
+    g_autoptr(StackAnswer) after = stack_done(stack, "vm", "show", vm, NULL);
+    JsonObject *record = json_node_get_object(before->json);
+    JsonObject *record_now = json_node_get_object(after->json);
+    assert_true(json_node_equal(json_object_get_member(record_now, "vm"),
+                                json_object_get_member(record, "vm")));
+    starts_and_stops(vm);
+}
+
+/* The agent is held still, so that the first start cannot end before the second one is there. */
+static void two_starts_at_once(void **state)
+{
+    (void)state;
+    g_autofree char *vm = bios_vm("local:local", NULL);
+    stack_signal(stack, STACK_HOST_AGENT, SIGSTOP);
+    GSubprocess *first = stack_begin(stack, "vm", "start", vm, "--host", stack->host_uuid, NULL);
+    stack_event(stack, vm, "status_changed.to", "VM_STATUS_STARTING");
+    StackAnswer *second = stack_ask(stack, "vm", "start", vm, "--host", stack->host_uuid, NULL);
+    stack_signal(stack, STACK_HOST_AGENT, SIGCONT);
+    g_autoptr(StackAnswer) answer = stack_end(stack, first);
+    ErrorCode code = second->code;
+    stack_answer_free(second);
+    assert_int_equal(code, ERROR_CODE_BUSY);
+    assert_int_equal(answer->status, 0);
+    assert_status(vm, "VM_STATUS_RUNNING");
+    stop(vm);
+}
+
+/* What a failed test has left dead, held still or misled is as it was before the next one. */
+static int heal(void **state)
+{
+    (void)state;
+    for (StackDaemon daemon = 0; daemon < STACK_N_DAEMONS; daemon++) {
+        if (stack->daemons[daemon] == NULL) {
+            stack_start(stack, daemon);
+        }
+        stack_signal(stack, daemon, SIGCONT);
+    }
+    if (!g_str_has_suffix(stack->run_dir, "/run")) {
+        stack_set_run_dir(stack, "run");
+        restart_agent();
+    }
+    stack_await_ready(stack);
+    return 0;
+}
+
+static int group_setup(void **state)
+{
+    (void)state;
+    stack = stack_new();
+    return 0;
+}
+
+static int group_teardown(void **state)
+{
+    (void)state;
+    stack_free(stack);
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, heal)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(nvram_gone),
+        TEST(nvram_truncated),
+        TEST(nvram_is_a_symlink),
+        TEST(nvram_has_two_names),
+        TEST(nvram_without_keys),
+        TEST(tpm_state_emptied),
+        TEST(bridge_is_unknown),
+        TEST(vswitchd_is_down),
+        TEST(run_folder_is_too_long),
+        TEST(foreign_domain_is_left_alone),
+        TEST(host_is_unknown),
+        TEST(storage_is_unknown),
+        TEST(agent_wakes_up_too_late),
+        TEST(qemu_dies),
+        TEST(domain_is_destroyed_from_outside),
+        TEST(domain_ends_while_the_agent_is_dead),
+        TEST(same_request_twice),
+        TEST(vm_service_dies_between_two_requests),
+        TEST(two_starts_at_once),
+    };
+    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}
