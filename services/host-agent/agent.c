@@ -60,11 +60,37 @@ static void look_at_all(VbAgent *agent)
     }
 }
 
+/* What runs is known to the journal, or the journal was lost. */
+static void on_listed(VbAgent *agent, const VbAgentMessage *message)
+{
+    agent->listing = FALSE;
+    if (message->listed == NULL) {
+        return; /* Asked again when the loop comes round, or when libvirt is back. */
+    }
+    for (char **vm_uuid = message->listed; *vm_uuid != NULL; vm_uuid++) {
+        if (g_hash_table_contains(agent->vms, *vm_uuid)) {
+            continue;
+        }
+        log_event(VB_LOG_WARNING, "journal-lost",
+                  "A domain of virtbus runs that no journal knows; it gets one from what runs.",
+                  "vm", *vm_uuid, NULL);
+        arena_reset(agent->arena);
+        VbAgentVm *vm = agent_vm_get(agent, *vm_uuid);
+        vm->look_wanted = TRUE;
+        agent_vm_advance(agent, vm);
+    }
+    if (!agent->listed) {
+        agent->listed = TRUE;
+        agent_work_open(agent);
+    }
+}
+
 static void on_domain_event(VbAgent *agent, const VbAgentMessage *message)
 {
     if (message->event == DOMAIN_EVENT_RECONNECTED) {
         log_event(VB_LOG_INFO, "libvirt-back", "libvirt is back; every VM is looked at.", NULL);
         look_at_all(agent);
+        agent_work_list(agent);
         agent_work_info(agent);
         return;
     }
@@ -135,6 +161,9 @@ static void inbox_drain(VbAgent *agent)
         case MESSAGE_DOMAIN_EVENT:
             on_domain_event(agent, message);
             break;
+        case MESSAGE_LISTED:
+            on_listed(agent, message);
+            break;
         case MESSAGE_TOPIC_OPENED:
             on_topic_opened(agent, message);
             break;
@@ -170,8 +199,7 @@ static void tick(VbAgent *agent, guint n_ticks)
     g_hash_table_iter_init(&iter, agent->vms);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         VbAgentVm *vm = value;
-        /* Without an effect and not idle: libvirt did not answer the last time. */
-        vm->look_wanted = vm->look_wanted || (vm->phase != HOST_PHASE_IDLE && !vm->effect_runs);
+        vm->look_wanted = vm->look_wanted || (vm->wants_look && !vm->effect_runs);
         agent_vm_advance(agent, vm);
         if (vm->domain_expected && n_ticks % SYNC_TICKS == 0) {
             state_paths_collect(vm, paths);
@@ -220,6 +248,17 @@ static void turn(VbAgent *agent)
     }
 }
 
+/* Commands are read once it is known what runs: a start or a deletion would else believe a journal
+ * that was lost. */
+static void topic_open(VbAgent *agent)
+{
+    if (agent->listed) {
+        agent_work_open(agent);
+    } else {
+        agent_work_list(agent);
+    }
+}
+
 static void run_until_stop(VbAgent *agent)
 {
     gint64 tick_ms = 0;
@@ -229,7 +268,7 @@ static void run_until_stop(VbAgent *agent)
         gboolean closed = !agent_bus_is_assigned(agent->bus) && !agent->opening;
         if (closed && now_ms >= open_ms) {
             open_ms = now_ms + OPENING_TICK_MS;
-            agent_work_open(agent);
+            topic_open(agent);
         }
         if (now_ms >= tick_ms) {
             tick_ms = now_ms + TICK_MS;

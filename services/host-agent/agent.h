@@ -1,9 +1,9 @@
 /* The agent's shell: it carries commands, results and events to host_step, and what that decides to
  * the journal, the effects and the bus, in this order.
  *
- * One thread, the caller of agent_run, owns every VM. Effects block, so they run on a pool, at most
- * one at a time for one VM; heartbeats, syncs and the opening of the topic run on a thread of their
- * own. Nothing is decided here. */
+ * One thread, the caller of agent_run, owns every VM. Effects block, so each runs on a thread of its
+ * own, at most one at a time for one VM: a VM that waits holds up no other. Heartbeats, syncs, the
+ * list of domains and the opening of the topic share one more thread. Nothing is decided here. */
 #pragma once
 
 #include "services/host-agent/agent_bus.h"
@@ -13,7 +13,6 @@ typedef struct VbAgent VbAgent;
 
 typedef struct {
     VbHost *host;
-    guint workers;          /* Effects at the same time. */
     gint64 stop_timeout_ms; /* How long the end waits for effects that run. */
     const char *version;    /* Of the agent. */
 } VbAgentConfig;
@@ -26,7 +25,8 @@ void agent_domain_event(void *agent, const char *vm_uuid, VbDomainEventKind kind
                         StopReason reason);
 void agent_report_fate(void *agent, const char *vm_uuid, gboolean delivered);
 
-/* Loads the journal, looks at every VM in it, and works until the process is asked to stop. FALSE:
+/* Loads the journal, looks at every VM in it and at every domain of virtbus that libvirt knows, takes
+ * up commands after that, and works until the process is asked to stop. FALSE:
  * the journal cannot be read or written, or the bus failed for good; the process must end, and the
  * next one goes on where this one was. */
 gboolean agent_run(VbAgent *agent, VbAgentBus *bus, GError **error);

@@ -11,6 +11,7 @@
 #include "common/base/text.h"
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
+#include "services/host-agent/agent_offsets.h"
 #include "services/host-agent/host_core.h"
 
 enum {
@@ -26,11 +27,6 @@ static const VbService agent_service = {.name = "host-agent"};
 static VbMetric dead_letters =
     METRICS_COUNTER("virtbus_agent_dead_letters_total", "Bad records sent to the agents' DLQ.");
 
-typedef struct {
-    gint64 offset;
-    gboolean finished;
-} Unfinished;
-
 struct VbAgentBus {
     char *prefix;
     char *host_uuid;
@@ -41,8 +37,7 @@ struct VbAgentBus {
     rd_kafka_t *consumer;
     int fd;
     gboolean assigned;
-    GArray *unfinished; /* of Unfinished, by offset. */
-    gint64 next;        /* Behind the last record that was read. */
+    VbOffsets offsets;
     gint64 committed;
     gint64 commit_asked; /* Behind what was asked to be committed. */
 };
@@ -79,16 +74,9 @@ static void on_commit(rd_kafka_t *consumer, rd_kafka_resp_err_t failure,
     bus->committed = MAX(bus->committed, offsets->elems[0].offset);
 }
 
-/* Every offset below is finished. */
-static gint64 low_water(VbAgentBus *bus)
-{
-    return bus->unfinished->len > 0 ? g_array_index(bus->unfinished, Unfinished, 0).offset
-                                    : bus->next;
-}
-
 void agent_bus_commit(VbAgentBus *bus)
 {
-    gint64 offset = low_water(bus);
+    gint64 offset = offsets_low_water(&bus->offsets);
     if (!bus->assigned || offset <= bus->commit_asked) {
         return;
     }
@@ -106,19 +94,8 @@ void agent_bus_commit(VbAgentBus *bus)
 
 void agent_bus_finish(VbAgentBus *bus, gint64 offset)
 {
-    for (guint i = 0; i < bus->unfinished->len; i++) {
-        Unfinished *one = &g_array_index(bus->unfinished, Unfinished, i);
-        one->finished = one->finished || one->offset == offset;
-    }
-    guint done = 0;
-    while (done < bus->unfinished->len &&
-           g_array_index(bus->unfinished, Unfinished, done).finished) {
-        done++;
-    }
-    if (done > 0) {
-        g_array_remove_range(bus->unfinished, 0, done);
-        agent_bus_commit(bus);
-    }
+    offsets_finish(&bus->offsets, offset);
+    agent_bus_commit(bus);
 }
 
 gint64 agent_bus_committed(VbAgentBus *bus)
@@ -279,9 +256,7 @@ static gboolean record_take(VbAgentBus *bus, VbArena *arena, const rd_kafka_mess
                             VbAgentCommand *ret_command)
 {
     VbBusRecord *record = record_of(arena, message);
-    Unfinished one = {.offset = record->offset};
-    bus->next = record->offset + 1;
-    g_array_append_val(bus->unfinished, one);
+    offsets_read(&bus->offsets, record->offset);
     const char *vm_uuid = validate_key(arena, record);
     if (vm_uuid == NULL) {
         dead_letter(bus, arena, record,
@@ -320,7 +295,7 @@ static void event_take(VbAgentBus *bus, const rd_kafka_message_t *message)
 
 gboolean agent_bus_next(VbAgentBus *bus, VbArena *arena, VbAgentCommand *ret_command)
 {
-    while (bus->assigned && bus->unfinished->len < UNFINISHED_MAX) {
+    while (bus->assigned && offsets_n_unfinished(&bus->offsets) < UNFINISHED_MAX) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(bus->consumer, 0);
         if (message == NULL) {
             return FALSE;
@@ -421,8 +396,7 @@ void agent_bus_assign(VbAgentBus *bus, const VbAgentTopic *topic)
 {
     g_autoptr(rd_kafka_topic_partition_list_t) offsets = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(offsets, bus->topic, 0)->offset = topic->start;
-    g_array_set_size(bus->unfinished, 0);
-    bus->next = topic->start;
+    offsets_begin(&bus->offsets, topic->start);
     bus->committed = topic->start;
     bus->commit_asked = topic->start;
     rd_kafka_assign(bus->consumer, offsets);
@@ -466,7 +440,7 @@ VbAgentBus *agent_bus_new(const VbKafkaSettings *settings, const char *prefix,
     bus->fate = fate;
     bus->data = data;
     bus->committed = -1;
-    bus->unfinished = g_array_new(FALSE, FALSE, sizeof(Unfinished));
+    offsets_init(&bus->offsets);
     bus->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     g_assert(bus->fd >= 0);
     bus->producer = kafka_producer_new(settings, on_delivered, bus, error);

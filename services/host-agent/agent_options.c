@@ -10,11 +10,15 @@
 #include "common/base/text.h"
 #include "common/base/uuid.h"
 
+#define MACHINE_ID_PATH "/etc/machine-id"
+enum { MACHINE_ID_DIGITS = 32 };
+
 static const char *const domain_type_words[] = {"auto", "kvm", "qemu", NULL};
 
 const VbOption agent_option_rows[] = {
     {.name = "host.uuid",
-     .help = "This host's uuid. Empty: the one in state.dir/host.uuid, which is made once."},
+     .help = "This host's uuid. Empty: derived from /etc/machine-id, the same as long as that is; "
+             "machines that were cloned with one machine-id must each be given their own."},
     {.name = "storage",
      .flags = VB_OPTION_REPEATABLE,
      .help = "A primary storage as NAME:TYPE:PATH, for example pool:local:/srv/vms. TYPE is local, "
@@ -59,12 +63,6 @@ const VbOption agent_option_rows[] = {
      .min = 1,
      .max = 256,
      .help = "The most queues that one NIC gets."},
-    {.name = "workers",
-     .type = VB_OPTION_INT,
-     .fallback = "4",
-     .min = 1,
-     .max = 64,
-     .help = "VMs that are worked on at the same time."},
     {.name = "stop.timeout",
      .type = VB_OPTION_DURATION,
      .fallback = "10s",
@@ -161,30 +159,29 @@ static gboolean state_lock(const char *state_dir, GError **error)
     return TRUE;
 }
 
-static char *host_uuid_get(const VbOptions *options, const char *state_dir, GError **error)
+/* The namespace of host uuids. The machine's id itself is not for others to know. */
+#define HOST_NAMESPACE "9c0d2b6e-5f0a-4b7e-8d43-6a1f2e7c9b58"
+
+char *agent_host_uuid(const char *wanted, const char *machine_id_path, GError **error)
 {
-    g_autofree char *path = g_build_filename(state_dir, "host.uuid", NULL);
-    g_autofree char *uuid = g_strdup(options_get_string(options, "host.uuid"));
-    gboolean known = uuid[0] != '\0';
-    if (!known) {
-        g_clear_pointer(&uuid, g_free);
-        known = g_file_get_contents(path, &uuid, NULL, NULL);
-    }
-    if (!known) {
-        char made[UUID_TEXT_BYTES];
-        uuid_random(made);
-        uuid = g_strdup(made);
-        if (!g_file_set_contents_full(path, uuid, -1, G_FILE_SET_CONTENTS_DURABLE, 0644, error)) {
+    g_autofree char *machine_id = NULL;
+    if (wanted[0] != '\0') {
+        if (!uuid_is_valid(wanted)) {
+            fail(error, "host.uuid \"%.64s\": write a uuid in lower case", wanted);
             return NULL;
         }
+        return g_strdup(wanted);
     }
-    g_strstrip(uuid);
-    if (!uuid_is_valid(uuid)) {
-        fail(error, "host uuid \"%.64s\": write a uuid in lower case as host.uuid or in %s", uuid,
-             path);
+    if (!g_file_get_contents(machine_id_path, &machine_id, NULL, NULL) ||
+        strspn(machine_id, "0123456789abcdef") != MACHINE_ID_DIGITS) {
+        fail(error,
+             "%s holds no id of this machine: make one with systemd-machine-id-setup, or set "
+             "host.uuid",
+             machine_id_path);
         return NULL;
     }
-    return g_steal_pointer(&uuid);
+    g_autoptr(VbArena) arena = arena_new();
+    return g_strdup(uuid_derive(arena, HOST_NAMESPACE, g_strstrip(machine_id)));
 }
 
 /* --- Together */
@@ -219,6 +216,7 @@ VbHostConfig *agent_host_config(const VbOptions *options, GError **error)
         !state_lock(config->state_dir, error)) {
         return NULL;
     }
-    config->host_uuid = host_uuid_get(options, config->state_dir, error);
+    config->host_uuid =
+        agent_host_uuid(options_get_string(options, "host.uuid"), MACHINE_ID_PATH, error);
     return config->host_uuid != NULL ? config : NULL;
 }

@@ -6,7 +6,11 @@
 
 extern const VbOption agent_option_rows[];
 
-/* Makes the folders, takes the lock on the state folder for as long as the process lives, and reads
- * or makes the host's uuid. NULL: an option or a folder is wrong. It lives as long as the process.
+/* The host's uuid: `wanted`, or when that is empty UUIDv5 of the machine's id, so that it outlives
+ * the agent's own folders. Free with g_free. NULL and INVALID_ARGUMENT. */
+char *agent_host_uuid(const char *wanted, const char *machine_id_path, GError **error);
+
+/* Makes the folders, takes the lock on the state folder for as long as the process lives, and finds
+ * the host's uuid. NULL: an option or a folder is wrong. It lives as long as the process.
  */
 VbHostConfig *agent_host_config(const VbOptions *options, GError **error);

@@ -14,6 +14,7 @@
 typedef struct {
     gint64 offset;
     GBytes *packed; /* HostCommand */
+    gboolean preempts;
     char *traceparent;
 } VbAgentWaiting;
 
@@ -24,6 +25,7 @@ typedef struct {
     HostPhase phase;
     gboolean has_command;
     gboolean domain_expected;
+    gboolean wants_look;
     gboolean forgotten;
     gint64 last_offset;
     guint n_outbox;
@@ -31,6 +33,7 @@ typedef struct {
     GQueue waiting; /* of VbAgentWaiting */
     GArray *taken;  /* Offsets (gint64) that were stepped and are not finished. */
     gboolean effect_runs;
+    gint preempted; /* Atomic, read by the effect: a command waits that does not want to. */
     gboolean look_wanted;
     gboolean report_out; /* The outbox's first is with the bus. */
     char *traceparent;   /* Of the last command that was taken up. */
@@ -39,6 +42,7 @@ typedef struct {
 typedef enum {
     MESSAGE_EFFECT_DONE,
     MESSAGE_DOMAIN_EVENT,
+    MESSAGE_LISTED,
     MESSAGE_TOPIC_OPENED,
     MESSAGE_INFO,
     MESSAGE_SYNCED,
@@ -54,6 +58,7 @@ typedef struct {
     VbEffectResult result;
     VbDomainEventKind event;
     StopReason reason;
+    char **listed; /* VMs whose domain is up; NULL: libvirt does not tell. */
     gboolean opened;
     VbAgentTopic topic;
     HostInfo *info;
@@ -74,7 +79,9 @@ struct VbAgent {
     gint64 started_ms;
     GThreadPool *effects;
     GThreadPool *chores;
-    gboolean opening; /* A chore: at most one of each kind at a time. */
+    gboolean listed;  /* Every domain is known: commands may be taken. */
+    gboolean listing; /* A chore: at most one of each kind at a time. */
+    gboolean opening;
     gboolean informing;
     gboolean syncing;
     GAsyncQueue *inbox; /* of VbAgentMessage */
@@ -105,7 +112,8 @@ void agent_vm_metrics(void);
 void agent_work_start(VbAgent *agent);
 /* Threads that still work are left to themselves. */
 void agent_work_end(VbAgent *agent);
-void agent_work_effect(VbAgent *agent, const VbAgentVm *vm, VbEffect effect);
+void agent_work_effect(VbAgent *agent, VbAgentVm *vm, VbEffect effect);
+void agent_work_list(VbAgent *agent);
 void agent_work_open(VbAgent *agent);
 void agent_work_info(VbAgent *agent);
 /* fdatasync of these files and folders (char *); takes `paths`. */

@@ -38,6 +38,7 @@ void agent_vm_drop_waiting(VbAgentVm *vm)
     while ((waiting = g_queue_pop_head(&vm->waiting)) != NULL) {
         waiting_free(waiting);
     }
+    g_atomic_int_set(&vm->preempted, FALSE);
 }
 
 void agent_vm_free(void *data)
@@ -69,6 +70,7 @@ static void vm_set(VbAgent *agent, VbAgentVm *vm, const HostVm *unpacked, GBytes
     vm->phase = unpacked->phase;
     vm->has_command = unpacked->command != NULL;
     vm->domain_expected = unpacked->domain_expected;
+    vm->wants_look = host_vm_wants_look(unpacked);
     vm->forgotten = unpacked->forgotten;
     vm->last_offset = unpacked->last_offset;
     agent->n_outbox += (guint)unpacked->n_outbox - vm->n_outbox;
@@ -200,14 +202,25 @@ void agent_vm_step(VbAgent *agent, VbAgentVm *vm, VbHostInput *input)
 
 /* --- What can be done now */
 
+static gboolean waits_preempting(const VbAgentVm *vm)
+{
+    gboolean preempts = FALSE;
+    for (const GList *at = vm->waiting.head; at != NULL; at = at->next) {
+        preempts = preempts || ((const VbAgentWaiting *)at->data)->preempts;
+    }
+    return preempts;
+}
+
 void agent_vm_queue(VbAgent *agent, const VbAgentCommand *command)
 {
     VbAgentVm *vm = agent_vm_get(agent, command->command->vm_uuid);
     VbAgentWaiting *waiting = g_new0(VbAgentWaiting, 1);
     waiting->offset = command->offset;
     waiting->packed = message_pack(command->command);
+    waiting->preempts = host_command_preempts(command->command);
     waiting->traceparent = g_strdup(command->traceparent);
     g_queue_push_tail(&vm->waiting, waiting);
+    g_atomic_int_set(&vm->preempted, waits_preempting(vm));
     log_event(VB_LOG_INFO, "command", "A command for a VM.", "vm", vm->uuid, "command",
               strrchr(envelope_type(agent->arena, &command->command->base), '.') + 1, "operation",
               command->command->operation_id, "epoch", log_number((gint64)command->command->epoch),
@@ -218,6 +231,7 @@ void agent_vm_queue(VbAgent *agent, const VbAgentCommand *command)
 static void take_next(VbAgent *agent, VbAgentVm *vm)
 {
     VbAgentWaiting *waiting = g_queue_pop_head(&vm->waiting);
+    g_atomic_int_set(&vm->preempted, waits_preempting(vm));
     gsize size_bytes = 0;
     const guint8 *bytes = g_bytes_get_data(waiting->packed, &size_bytes);
     VbHostInput input = {

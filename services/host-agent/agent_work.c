@@ -1,4 +1,4 @@
-/* What blocks, off the loop's thread: effects on a pool, chores on one thread. A thread touches
+/* What blocks, off the loop's thread: each effect on its own, chores on one. A thread touches
  * nothing of the agent but its configuration, the bus where that is allowed, and the inbox. */
 #include "services/host-agent/agent_private.h"
 
@@ -10,13 +10,21 @@
 #include "services/host-agent/heartbeat.h"
 #include "services/host-agent/volumes.h"
 
+enum {
+    /* Far more than commands can be unfinished: only looks ever wait for a thread. */
+    EFFECTS_MAX = 512,
+    THREAD_IDLE_MS = 2000, /* After this a thread without work ends. */
+};
+
 typedef struct {
     VbEffect effect;
+    const gint *preempted;
     char vm_uuid[UUID_TEXT_BYTES];
     GBytes *packed; /* HostVm */
 } EffectJob;
 
 typedef enum {
+    CHORE_LIST,
     CHORE_OPEN,
     CHORE_INFO,
     CHORE_SYNC,
@@ -54,6 +62,7 @@ const char *agent_work_effect_name(VbEffect effect)
 
 void agent_message_free(VbAgentMessage *message)
 {
+    g_strfreev(message->listed);
     if (message->arena != NULL) {
         arena_free(message->arena);
     }
@@ -92,6 +101,7 @@ static void effect_work(gpointer data, gpointer user_data)
     const guint8 *bytes = g_bytes_get_data(job->packed, &size_bytes);
     VbEffectRequest request = {
         .kind = job->effect,
+        .preempted = job->preempted,
         .vm = host_vm__unpack(arena_allocator(message->arena, SIZE_MAX), size_bytes, bytes),
     };
     effect_run(agent->config.host, message->arena, &request, &message->result);
@@ -100,10 +110,11 @@ static void effect_work(gpointer data, gpointer user_data)
     agent_work_tell(agent, message);
 }
 
-void agent_work_effect(VbAgent *agent, const VbAgentVm *vm, VbEffect effect)
+void agent_work_effect(VbAgent *agent, VbAgentVm *vm, VbEffect effect)
 {
     EffectJob *job = g_new0(EffectJob, 1);
     job->effect = effect;
+    job->preempted = &vm->preempted; /* A VM whose effect runs is never removed. */
     job->packed = g_bytes_ref(vm->packed);
     g_strlcpy(job->vm_uuid, vm->uuid, sizeof(job->vm_uuid));
     agent->n_effects++;
@@ -111,6 +122,19 @@ void agent_work_effect(VbAgent *agent, const VbAgentVm *vm, VbEffect effect)
 }
 
 /* --- Chores */
+
+static void chore_list(VbAgent *agent)
+{
+    g_autoptr(GError) error = NULL;
+    VbHypervisor *hypervisor = agent->config.host->hypervisor;
+    VbAgentMessage *message = g_new0(VbAgentMessage, 1);
+    message->kind = MESSAGE_LISTED;
+    message->listed = hypervisor->list(hypervisor, &error);
+    if (message->listed == NULL) {
+        log_event(VB_LOG_WARNING, "list-failed", error->message, NULL);
+    }
+    agent_work_tell(agent, message);
+}
 
 static void chore_open(VbAgent *agent)
 {
@@ -156,6 +180,9 @@ static void chore_work(gpointer data, gpointer user_data)
     Chore *chore = data;
     VbAgent *agent = user_data;
     switch (chore->kind) {
+    case CHORE_LIST:
+        chore_list(agent);
+        break;
     case CHORE_OPEN:
         chore_open(agent);
         break;
@@ -176,6 +203,14 @@ static void chore_push(VbAgent *agent, ChoreKind kind, GPtrArray *paths)
     chore->kind = kind;
     chore->paths = paths;
     g_thread_pool_push(agent->chores, chore, NULL);
+}
+
+void agent_work_list(VbAgent *agent)
+{
+    if (!agent->listing) {
+        agent->listing = TRUE;
+        chore_push(agent, CHORE_LIST, NULL);
+    }
 }
 
 void agent_work_open(VbAgent *agent)
@@ -208,14 +243,15 @@ void agent_work_sync(VbAgent *agent, GPtrArray *paths)
 
 void agent_work_start(VbAgent *agent)
 {
-    agent->effects =
-        g_thread_pool_new(effect_work, agent, (gint)agent->config.workers, FALSE, NULL);
+    g_thread_pool_set_max_idle_time(THREAD_IDLE_MS);
+    agent->effects = g_thread_pool_new(effect_work, agent, EFFECTS_MAX, FALSE, NULL);
     agent->chores = g_thread_pool_new(chore_work, agent, 1, FALSE, NULL);
 }
 
 gboolean agent_is_quiet(VbAgent *agent)
 {
-    return agent->n_effects == 0 && !agent->opening && !agent->informing && !agent->syncing;
+    return agent->n_effects == 0 && !agent->listing && !agent->opening && !agent->informing &&
+           !agent->syncing;
 }
 
 void agent_work_end(VbAgent *agent)

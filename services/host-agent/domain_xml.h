@@ -31,6 +31,9 @@ char *domain_xml_build(const VbDomainPlan *plan, GError **error);
  * no concrete one. In the arena. NULL and HYPERVISOR when it is no domain's XML. */
 Hardware *domain_xml_read_hardware(VbArena *arena, const char *xml, GError **error);
 
+/* The NVRAM file of the same XML, in the arena. NULL: it has none, or it is no domain's XML. */
+char *domain_xml_read_nvram(VbArena *arena, const char *xml);
+
 /* Whether the XML carries our name for this VM and our metadata; and then its epoch. */
 gboolean domain_xml_is_ours(const char *xml, const char *vm_uuid, guint64 *ret_epoch);
 

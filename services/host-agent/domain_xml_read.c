@@ -185,6 +185,14 @@ Hardware *domain_xml_read_hardware(VbArena *arena, const char *xml, GError **err
     return hardware;
 }
 
+char *domain_xml_read_nvram(VbArena *arena, const char *xml)
+{
+    g_autoptr(xmlDoc) doc = parse(xml);
+    const xmlNode *os = doc != NULL ? child(xmlDocGetRootElement(doc), "os") : NULL;
+    char *path = content(arena, child(os, "nvram"));
+    return path[0] != '\0' ? path : NULL;
+}
+
 static const xmlNode *our_metadata(const xmlNode *root)
 {
     const xmlNode *metadata = child(root, "metadata");

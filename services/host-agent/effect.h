@@ -48,4 +48,5 @@ gboolean socket_folder_make(VbHost *host, VbArena *arena, const char *vm_uuid, G
 gboolean socket_folder_remove(VbHost *host, VbArena *arena, const char *vm_uuid, GError **error);
 
 void effect_start(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResult *ret_result);
-void effect_stop(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResult *ret_result);
+void effect_stop(VbHost *host, VbArena *arena, const VbEffectRequest *request,
+                 VbEffectResult *ret_result);

@@ -4,11 +4,11 @@
 
 #include <errno.h>
 #include <grp.h>
-#include <pwd.h>
-#include <string.h>
+
+#include "services/host-agent/volume_files.h"
 
 /* set-group-id: QEMU's sockets (0775) get OVS's group, whose members may then connect. */
-enum { FOLDER_MODE = 02770, RUN_DIR_MODE = 0755, NAME_BUFFER_BYTES = 16384 };
+enum { FOLDER_MODE = 02770, RUN_DIR_MODE = 0755, GROUP_BUFFER_BYTES = 16384 };
 
 char *socket_folder(VbHost *host, VbArena *arena, const char *vm_uuid)
 {
@@ -25,20 +25,16 @@ static gboolean fail_path(GError **error, const char *doing, const char *path)
 static gboolean find_owner(const VbHostConfig *config, uid_t *ret_uid, gid_t *ret_gid,
                            GError **error)
 {
-    g_autofree char *buffer = g_malloc(NAME_BUFFER_BYTES);
-    struct passwd user;
-    struct passwd *user_found = NULL;
-    if (getpwnam_r(config->qemu_user, &user, buffer, NAME_BUFFER_BYTES, &user_found) != 0 ||
-        user_found == NULL) {
+    if (!store_find_user(config->qemu_user, ret_uid)) {
         g_set_error(error, VB_ERROR, ERROR_CODE_HYPERVISOR,
                     "there is no user '%s' for QEMU: mend the agent's option for it",
                     config->qemu_user);
         return FALSE;
     }
-    *ret_uid = user.pw_uid;
+    g_autofree char *buffer = g_malloc(GROUP_BUFFER_BYTES);
     struct group group;
     struct group *group_found = NULL;
-    if (getgrnam_r(config->ovs_group, &group, buffer, NAME_BUFFER_BYTES, &group_found) != 0 ||
+    if (getgrnam_r(config->ovs_group, &group, buffer, GROUP_BUFFER_BYTES, &group_found) != 0 ||
         group_found == NULL) {
         g_set_error(error, VB_ERROR, ERROR_CODE_OVS_UNAVAILABLE,
                     "there is no group '%s' for OVS: mend the agent's option for it",

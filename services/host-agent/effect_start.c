@@ -42,8 +42,14 @@ static gboolean find_domain(Start *s, GError **error)
     case DOMAIN_OURS:
         break;
     }
-    s->result->nothing_created = FALSE;
-    if (facts.starting_up) {
+    s->result->facts = facts;
+    s->result->nothing_created = facts.epoch > epoch;
+    if (facts.epoch > epoch) {
+        g_set_error(error, VB_ERROR, ERROR_CODE_STALE_EPOCH,
+                    "VM %s runs here at epoch %" G_GUINT64_FORMAT
+                    ", the command is of %" G_GUINT64_FORMAT ": it came too late; nothing was done",
+                    vm_uuid, facts.epoch, epoch);
+    } else if (facts.starting_up) {
         g_set_error(error, VB_ERROR, ERROR_CODE_INTERRUPTED,
                     "an earlier start of VM %s was cut off when libvirt died; it is taken down: "
                     "ask again",
@@ -54,11 +60,6 @@ static gboolean find_domain(Start *s, GError **error)
                     "; it is taken down: ask "
                     "again",
                     vm_uuid, facts.epoch);
-    } else if (facts.epoch > epoch) {
-        g_set_error(error, VB_ERROR, ERROR_CODE_STALE_EPOCH,
-                    "VM %s runs here at epoch %" G_GUINT64_FORMAT
-                    ", the command is of %" G_GUINT64_FORMAT ": it came too late; nothing was done",
-                    vm_uuid, facts.epoch, epoch);
     } else {
         s->running = TRUE;
     }

@@ -1,94 +1,144 @@
 /* EFFECT_STOP: asks the guest, or pulls the plug, by the command's mode. It leaves ports, sockets
- * and state alone: the core asks for EFFECT_CLEAN_UP next. */
+ * and state alone: the core asks for EFFECT_CLEAN_UP next. It refuses to stop a domain that a newer
+ * epoch than the command's has started. */
 #include "services/host-agent/effect.h"
 
 enum {
     POLL_INTERVAL_MS = 200,
-    GRACE_MS = 120000, /* Of a graceful stop that never expires. */
+    GRACE_MS = 120000,     /* Of a graceful stop that never expires. */
+    FORCE_ROOM_MS = 12000, /* What pulling the plug may take: libvirt gives QEMU 10 s to end. */
 };
 
-/* Whether our domain is there. What the look makes is thrown away: this is asked again and again.
- */
-static gboolean is_there(VbHost *host, const char *vm_uuid, gboolean *ret_there, GError **error)
+typedef struct {
+    VbHost *host;
+    const HostVm *vm;
+    const gint *preempted; /* As in VbEffectRequest. */
+    gboolean there;        /* Our domain was, at the last look. */
+} Stop;
+
+/* What the look makes is thrown away: this is asked again and again. */
+static gboolean look(Stop *s, GError **error)
 {
     g_autoptr(VbArena) arena = arena_new();
     VbDomainFacts facts;
-    if (!host->hypervisor->look(host->hypervisor, arena, vm_uuid, &facts, error)) {
+    VbHypervisor *hypervisor = s->host->hypervisor;
+    const HostCommand *command = s->vm->command;
+    if (!hypervisor->look(hypervisor, arena, s->vm->vm_uuid, &facts, error)) {
         return FALSE;
     }
-    *ret_there = facts.presence == DOMAIN_OURS;
+    s->there = facts.presence == DOMAIN_OURS;
+    if (s->there && facts.epoch > command->epoch) {
+        g_set_error(error, VB_ERROR, ERROR_CODE_STALE_EPOCH,
+                    "VM %s runs here at epoch %" G_GUINT64_FORMAT
+                    ", the stop %s is of %" G_GUINT64_FORMAT
+                    ": it came too late; nothing was stopped",
+                    s->vm->vm_uuid, facts.epoch, command->operation_id, command->epoch);
+        return FALSE;
+    }
     return TRUE;
 }
 
-/* Asks, then waits for the end until the command expires. */
-static gboolean ask_guest(VbHost *host, const HostVm *vm, gboolean *ret_there, GError **error)
+/* Until when the guest is asked. What comes after it by force needs some of the time that is left,
+ * at most half. */
+static gint64 ask_deadline_ms(const Stop *s)
 {
-    gint64 deadline_ms = vm->command->expires_ms != 0 ? vm->command->expires_ms
-                                                      : host->now_ms(host->clock) + GRACE_MS;
+    gint64 now_ms = s->host->now_ms(s->host->clock);
+    gint64 expires_ms = s->vm->command->expires_ms;
+    if (expires_ms == 0) {
+        return now_ms + GRACE_MS;
+    }
+    if (s->vm->command->stop_domain->mode != STOP_MODE_GRACEFUL_THEN_FORCED) {
+        return expires_ms;
+    }
+    return MAX(expires_ms - FORCE_ROOM_MS, now_ms + (expires_ms - now_ms) / 2);
+}
+
+/* Asks, then waits for the end until the deadline. */
+static gboolean ask_guest(Stop *s, GError **error)
+{
+    VbHost *host = s->host;
+    gint64 deadline_ms = ask_deadline_ms(s);
     g_autoptr(GError) refusal = NULL;
-    if (!host->hypervisor->shutdown(host->hypervisor, vm->vm_uuid, &refusal) &&
+    if (!host->hypervisor->shutdown(host->hypervisor, s->vm->vm_uuid, &refusal) &&
         !g_error_matches(refusal, VB_ERROR, ERROR_CODE_DOMAIN_NOT_RUNNING)) {
         g_propagate_error(error, g_steal_pointer(&refusal));
         return FALSE;
     }
     for (;;) {
-        if (!is_there(host, vm->vm_uuid, ret_there, error)) {
+        if (!look(s, error)) {
             return FALSE;
         }
-        if (!*ret_there || host->now_ms(host->clock) >= deadline_ms) {
+        if (!s->there || host->now_ms(host->clock) >= deadline_ms) {
             return TRUE;
+        }
+        if (s->preempted != NULL && g_atomic_int_get(s->preempted) != 0) {
+            g_set_error(error, VB_ERROR, ERROR_CODE_PREEMPTED,
+                        "the guest of VM %s was asked to power off; a command that does not wait "
+                        "for it took the place of this stop",
+                        s->vm->vm_uuid);
+            return FALSE;
         }
         host->wait_ms(host->clock, POLL_INTERVAL_MS);
     }
 }
 
-static gboolean stop_gracefully(VbHost *host, const HostVm *vm, GError **error)
+static gboolean stop_gracefully(Stop *s, GError **error)
 {
-    gboolean there = TRUE;
-    if (!ask_guest(host, vm, &there, error)) {
+    if (!ask_guest(s, error)) {
         return FALSE;
     }
-    if (there) {
+    if (s->there) {
         g_set_error(error, VB_ERROR, ERROR_CODE_GUEST_DID_NOT_STOP,
                     "the guest of VM %s did not power off before the deadline and still runs: stop "
                     "it by force",
-                    vm->vm_uuid);
+                    s->vm->vm_uuid);
     }
-    return !there;
+    return !s->there;
 }
 
-/* The guest's refusal, libvirt's too, is no reason to let it run on. */
-static gboolean stop_at_last(VbHost *host, const HostVm *vm, GError **error)
+static gboolean stop_by_force(Stop *s, GError **error)
 {
-    gboolean there = TRUE;
+    return s->host->hypervisor->destroy(s->host->hypervisor, s->vm->vm_uuid, error);
+}
+
+/* The guest's refusal, libvirt's too, is no reason to let it run on; another command's turn, and a
+ * newer domain, are. */
+static gboolean stop_at_last(Stop *s, GError **error)
+{
     g_autoptr(GError) refusal = NULL;
-    if (ask_guest(host, vm, &there, &refusal) && !there) {
+    if (ask_guest(s, &refusal) && !s->there) {
         return TRUE;
     }
-    return host->hypervisor->destroy(host->hypervisor, vm->vm_uuid, error);
+    if (g_error_matches(refusal, VB_ERROR, ERROR_CODE_PREEMPTED) ||
+        g_error_matches(refusal, VB_ERROR, ERROR_CODE_STALE_EPOCH)) {
+        g_propagate_error(error, g_steal_pointer(&refusal));
+        return FALSE;
+    }
+    return stop_by_force(s, error);
 }
 
-static gboolean stop(VbHost *host, const HostVm *vm, GError **error)
+static gboolean stop(Stop *s, GError **error)
 {
-    switch (vm->command->stop_domain->mode) {
+    switch (s->vm->command->stop_domain->mode) {
     case STOP_MODE_UNSPECIFIED:
     case STOP_MODE_GRACEFUL:
-        return stop_gracefully(host, vm, error);
+        return stop_gracefully(s, error);
     case STOP_MODE_GRACEFUL_THEN_FORCED:
-        return stop_at_last(host, vm, error);
+        return stop_at_last(s, error);
     case STOP_MODE_FORCED:
         break;
     }
-    return host->hypervisor->destroy(host->hypervisor, vm->vm_uuid, error);
+    return stop_by_force(s, error);
 }
 
-void effect_stop(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResult *ret_result)
+void effect_stop(VbHost *host, VbArena *arena, const VbEffectRequest *request,
+                 VbEffectResult *ret_result)
 {
+    Stop s = {.host = host, .vm = request->vm, .preempted = request->preempted};
     g_autoptr(GError) error = NULL;
-    gboolean there = FALSE;
-    if (is_there(host, vm->vm_uuid, &there, &error) && !there) {
+    if (look(&s, &error) && !s.there) {
         ret_result->stop_reason = STOP_REASON_NOT_RUNNING;
-    } else if (error == NULL && stop(host, vm, &error)) {
+    } else if (error == NULL && stop(&s, &error)) {
         ret_result->stop_reason = STOP_REASON_REQUESTED;
     } else {
         ret_result->error = error_from_gerror(arena, error);

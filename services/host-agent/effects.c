@@ -3,6 +3,7 @@
 #include "services/host-agent/effect.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 /* ---- EFFECT_LOOK */
@@ -27,6 +28,26 @@ static void complete_hardware(VbHost *host, VbArena *arena, const HostVm *vm, Ha
     start_plan_complete(arena, &plan, firmware, hardware);
 }
 
+/* What a running domain keeps its state in, for a journal that was lost: libvirt names the NVRAM,
+ * and the TPM's folder stands behind a link of ours. */
+static char **running_state_paths(VbHost *host, VbArena *arena, const char *vm_uuid,
+                                  const VbDomainFacts *facts)
+{
+    char **paths = arena_alloc(arena, 3 * sizeof(*paths));
+    char *link = arena_printf(arena, "%s/%s", host->config->swtpm_dir, vm_uuid);
+    char target[PATH_MAX];
+    guint n_paths = 0;
+    if (facts->nvram_path != NULL) {
+        paths[n_paths++] = facts->nvram_path;
+    }
+    ssize_t length = host->files->readlink(host->files, link, target, sizeof(target) - 1);
+    if (length > 0) {
+        target[length] = '\0';
+        paths[n_paths++] = arena_strdup(arena, target);
+    }
+    return paths;
+}
+
 static void effect_look(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResult *ret_result)
 {
     g_autoptr(GError) error = NULL;
@@ -39,6 +60,8 @@ static void effect_look(VbHost *host, VbArena *arena, const HostVm *vm, VbEffect
         vm->command->command_case == HOST_COMMAND__COMMAND_START_DOMAIN) {
         ret_result->state_paths = start_state_paths(host, arena, vm->command->start_domain);
         complete_hardware(host, arena, vm, facts->hardware);
+    } else if (facts->presence == DOMAIN_OURS && vm->n_state_paths == 0) {
+        ret_result->state_paths = running_state_paths(host, arena, vm->vm_uuid, facts);
     }
 }
 
@@ -114,12 +137,14 @@ static gboolean unplug_ports(VbHost *host, const HostVm *vm, GError **error)
 }
 
 /* Tries everything once the domain is gone; the first error of the worst kind is what is told. */
-static gboolean clean_up(VbHost *host, VbArena *arena, const HostVm *vm, GError **error)
+static gboolean clean_up(VbHost *host, VbArena *arena, const HostVm *vm, VbLeft *ret_left,
+                         GError **error)
 {
     gboolean foreign = FALSE;
     g_autoptr(GError) state_error = NULL;
     g_autoptr(GError) port_error = NULL;
     g_autoptr(GError) socket_error = NULL;
+    *ret_left = LEFT_DOMAIN;
     if (!destroy_ours(host, arena, vm, &foreign, error)) {
         return FALSE;
     }
@@ -129,11 +154,16 @@ static gboolean clean_up(VbHost *host, VbArena *arena, const HostVm *vm, GError 
         /* The next start empties it; nothing of value is in it. */
         g_warning("VM %s: %s", vm->vm_uuid, socket_error->message);
     }
+    *ret_left = foreign || state_error != NULL ? LEFT_FILES
+                : port_error != NULL           ? LEFT_PORTS
+                                               : LEFT_NOTHING;
     if (foreign) {
         g_set_error(error, VB_ERROR, ERROR_CODE_FOREIGN_DOMAIN,
                     "a domain of uuid %s exists that virtbus did not make: remove it by hand",
                     vm->vm_uuid);
     } else if (state_error != NULL) {
+        /* One code for "gone, but not synced", be it for a full disk. */
+        state_error->code = ERROR_CODE_STORAGE_IO;
         g_propagate_error(error, g_steal_pointer(&state_error));
     } else if (port_error != NULL) {
         g_propagate_error(error, g_steal_pointer(&port_error));
@@ -185,13 +215,14 @@ void effect_run(VbHost *host, VbArena *arena, const VbEffectRequest *request,
         effect_start(host, arena, vm, ret_result);
         return;
     case EFFECT_STOP:
-        effect_stop(host, arena, vm, ret_result);
+        effect_stop(host, arena, request, ret_result);
         return;
     case EFFECT_CLEAN_UP:
-        clean_up(host, arena, vm, &error);
+        clean_up(host, arena, vm, &ret_result->left, &error);
         break;
     case EFFECT_FORGET:
-        if (clean_up(host, arena, vm, &error) && remove_logs(host, arena, vm->vm_uuid, &error)) {
+        if (clean_up(host, arena, vm, &ret_result->left, &error) &&
+            remove_logs(host, arena, vm->vm_uuid, &error)) {
             tpm_unlink(host, arena, vm->vm_uuid, &error);
         }
         break;

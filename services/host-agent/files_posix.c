@@ -1,7 +1,8 @@
 /* The files vtable over the real system calls, and over qemu-img for disk images.
  *
- * It decides nothing and cleans nothing up: what a failed call leaves behind is the caller's to
- * remove. No shell is ever involved.
+ * It cleans nothing up: what a failed call leaves behind is the caller's to remove. No shell is
+ * ever involved. It refuses images that are not whole in themselves: the agent reads them as root,
+ * and an image that names another file would hand the host's files to a guest.
  */
 #include "services/host-agent/files_posix.h"
 
@@ -171,11 +172,101 @@ static int run_qemu_img(const char *const *argv, char **ret_output, char **ret_m
     return 0;
 }
 
-/* What kind of image a file is, and how large the disk in it is. `ret_format`: g_free. */
-static int probe_image(const char *image_path, char **ret_format, guint64 *ret_size_bytes,
+static int refuse_image(const char *image_path, const char *problem, char **ret_message)
+{
+    *ret_message = g_strdup_printf("image %s %s; flatten it with qemu-img convert to one qcow2 or "
+                                   "raw file",
+                                   image_path, problem);
+    errno = ENOTSUP;
+    return -1;
+}
+
+typedef struct {
+    const char *format;
+    gsize at_bytes;
+    const char *magic;
+    gsize size_bytes;
+} ImageMagic;
+
+enum { IMAGE_START_BYTES = 512 };
+
+#define MAGIC(format, at_bytes, magic)                                                             \
+    {                                                                                              \
+        format, at_bytes, magic, sizeof(magic) - 1                                                 \
+    }
+
+/* The first that fits is what the image is; none: raw. */
+static const ImageMagic image_magics[] = {
+    MAGIC("qcow2", 0, "QFI\xfb\0\0\0\2"),
+    MAGIC("qcow2", 0, "QFI\xfb\0\0\0\3"),
+    MAGIC("qcow", 0, "QFI\xfb"),
+    MAGIC("qed", 0, "QED\0"),
+    MAGIC("vmdk", 0, "KDMV"),
+    MAGIC("vmdk", 0, "COWD"),
+    MAGIC("vmdk", 0, "# Disk DescriptorFile"),
+    MAGIC("vhdx", 0, "vhdxfile"),
+    MAGIC("vpc", 0, "conectix"),
+    MAGIC("vdi", 64, "\x7f\x10\xda\xbe"),
+};
+
+/* qemu-img is never asked to find out: to do so it opens what a vmdk names, be it a FIFO or a URL
+ * (probed). Only qcow2 is ever read as other than plain bytes, so a format that is missing above
+ * does no harm: its file is copied as it is. */
+static int find_format(const char *image_path, const char **ret_format, char **ret_message)
+{
+    char start[IMAGE_START_BYTES] = "";
+    int fd = TEMP_FAILURE_RETRY(open(image_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    ssize_t n = fd < 0 ? -1 : TEMP_FAILURE_RETRY(read(fd, start, sizeof(start)));
+    int cause = errno;
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (n < 0) {
+        *ret_message = g_strdup_printf("cannot read image %s: %s", image_path, g_strerror(cause));
+        errno = cause;
+        return -1;
+    }
+    *ret_format = "raw";
+    for (gsize i = 0; i < G_N_ELEMENTS(image_magics); i++) {
+        const ImageMagic *one = &image_magics[i];
+        if (memcmp(start + one->at_bytes, one->magic, one->size_bytes) == 0) {
+            *ret_format = one->format;
+            break;
+        }
+    }
+    if (strcmp(*ret_format, "raw") != 0 && strcmp(*ret_format, "qcow2") != 0) {
+        g_autofree char *problem = g_strdup_printf("is of the format %s", *ret_format);
+        return refuse_image(image_path, problem, ret_message);
+    }
+    return 0;
+}
+
+/* Whether a qcow2 keeps content in another file. */
+static gboolean names_other_file(JsonObject *facts)
+{
+    if (json_object_has_member(facts, "backing-filename") ||
+        json_object_has_member(facts, "full-backing-filename")) {
+        return TRUE;
+    }
+    JsonNode *specific = json_object_get_member(facts, "format-specific");
+    if (specific == NULL || !JSON_NODE_HOLDS_OBJECT(specific)) {
+        return FALSE;
+    }
+    JsonNode *data = json_object_get_member(json_node_get_object(specific), "data");
+    return data != NULL && JSON_NODE_HOLDS_OBJECT(data) &&
+           json_object_has_member(json_node_get_object(data), "data-file");
+}
+
+/* Refuses what is not an image of one file. Else: its format (static), and how large the disk in
+ * it is. */
+static int probe_image(const char *image_path, const char **ret_format, guint64 *ret_size_bytes,
                        char **ret_message)
 {
-    const char *argv[] = {"qemu-img", "info", "--output=json", "--", image_path, NULL};
+    if (find_format(image_path, ret_format, ret_message) != 0) {
+        return -1;
+    }
+    const char *argv[] = {"qemu-img",  "info", "--output=json", "-f",
+                          *ret_format, "--",   image_path,      NULL};
     g_autofree char *output = NULL;
     if (run_qemu_img(argv, &output, ret_message) != 0) {
         return -1;
@@ -188,7 +279,9 @@ static int probe_image(const char *image_path, char **ret_format, guint64 *ret_s
         return -1;
     }
     JsonObject *facts = json_node_get_object(json_parser_get_root(parser));
-    *ret_format = g_strdup(json_object_get_string_member_with_default(facts, "format", "raw"));
+    if (names_other_file(facts)) {
+        return refuse_image(image_path, "keeps content in another file", ret_message);
+    }
     *ret_size_bytes = (guint64)json_object_get_int_member_with_default(facts, "virtual-size", 0);
     return 0;
 }
@@ -196,7 +289,7 @@ static int probe_image(const char *image_path, char **ret_format, guint64 *ret_s
 static int make_from_image(const char *path, const char *format, const char *size,
                            const char *image_path, gboolean overlay, char **ret_message)
 {
-    g_autofree char *image_format = NULL;
+    const char *image_format = NULL;
     guint64 image_bytes = 0;
     if (probe_image(image_path, &image_format, &image_bytes, ret_message) != 0) {
         return -1;

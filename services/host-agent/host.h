@@ -54,6 +54,7 @@ typedef struct {
     guint64 epoch;        /* From our metadata. */
     Hardware *hardware;   /* Ours and up; in the arena. `nics` is filled from the metadata-free XML:
                              mac only. */
+    char *nvram_path;     /* Of the same; in the arena. NULL: it has none. */
 } VbDomainFacts;
 
 typedef enum {
@@ -71,6 +72,8 @@ typedef void (*VbDomainEventFunction)(void *data, const char *vm_uuid, VbDomainE
 
 typedef struct VbHypervisor VbHypervisor;
 struct VbHypervisor {
+    /* The VMs whose domain is up and ours. Free with g_strfreev. NULL and HYPERVISOR_UNAVAILABLE. */
+    char **(*list)(VbHypervisor *self, GError **error);
     gboolean (*look)(VbHypervisor *self, VbArena *arena, const char *vm_uuid,
                      VbDomainFacts *ret_facts, GError **error);
     /* Creates and starts a transient domain; libvirt validates the XML against its schema. A call

@@ -205,31 +205,12 @@ static void domain_gone(Context *c)
     c->vm->n_state_paths = 0;
 }
 
-/* What a clean-up that failed leaves behind. */
-typedef enum {
-    LEFT_NOTHING,
-    LEFT_PORTS,  /* The next clean-up removes them; they do no harm. */
-    LEFT_FILES,  /* The domain is gone; its state could not be brought to disk for certain, or
-                    something else holds it. */
-    LEFT_DOMAIN, /* It may still run. */
-} Left;
-
-static Left clean_up_left(const Error *error)
+static VbLeft clean_up_left(const VbEffectResult *result)
 {
-    if (error == NULL) {
-        return LEFT_NOTHING;
-    }
-    if (error->code == ERROR_CODE_OVS_UNAVAILABLE || error->code == ERROR_CODE_OVS_PORT_REFUSED) {
-        return LEFT_PORTS;
-    }
-    if (error->code == ERROR_CODE_STORAGE_IO ||
-        error->code == ERROR_CODE_FOREIGN_DOMAIN) { /* Ours is gone, another has its uuid. */
-        return LEFT_FILES;
-    }
-    return LEFT_DOMAIN;
+    return result->error == NULL ? LEFT_NOTHING : result->left;
 }
 
-static void ports_forget(Context *c, Left left)
+static void ports_forget(Context *c, VbLeft left)
 {
     if (left == LEFT_NOTHING) {
         c->vm->n_ports = 0;
@@ -262,17 +243,19 @@ static void work(Context *c, VbEffect effect)
 static void take_up_start(Context *c)
 {
     HostVm *vm = c->vm;
-    if (is_expired(c)) {
+    if (vm->domain_expected && vm->domain_epoch >= vm->command->epoch) {
+        /* The journal was lost, or this is a second start of one epoch. Also when it has expired:
+         * it did start in time. */
+        look(c);
+    } else if (is_expired(c)) {
         refuse_expired(c);
     } else if (!vm->domain_expected) {
         ports_expect(c, vm->command->start_domain->spec);
         work(c, EFFECT_START);
-    } else if (vm->domain_epoch < vm->command->epoch) {
+    } else {
         /* The deployment has written the older domain off. It goes first: two on one NVRAM would
          * ruin it. Working with a domain still expected is what says that this is under way. */
         work(c, EFFECT_CLEAN_UP);
-    } else {
-        look(c); /* The journal was lost, or this is a second start of one epoch. */
     }
 }
 
@@ -299,7 +282,11 @@ static void take_up(Context *c)
         }
         return;
     case HOST_COMMAND__COMMAND_DELETE_VOLUMES:
-        work(c, EFFECT_DELETE_VOLUMES);
+        if (c->vm->domain_expected) {
+            look(c); /* It may be using them. */
+        } else {
+            work(c, EFFECT_DELETE_VOLUMES);
+        }
         return;
     case HOST_COMMAND__COMMAND_START_DOMAIN:
         take_up_start(c);
@@ -357,11 +344,12 @@ static void step_command(Context *c)
     }
     vm->last_offset = c->input->offset;
     vm->last_report = NULL;
-    vm->forgotten = FALSE;
     vm->command = arena_copy(c->arena, command);
-    /* A deletion was committed for good, at whatever epoch: it is never late. */
-    gboolean fenced = command->command_case != HOST_COMMAND__COMMAND_DELETE_VOLUMES;
-    if (fenced && command->epoch < vm->epoch) {
+    /* A deletion was committed for good, at whatever epoch: it is never late. Nor does it bring a
+     * forgotten VM back. */
+    gboolean deletes = command->command_case == HOST_COMMAND__COMMAND_DELETE_VOLUMES;
+    vm->forgotten = vm->forgotten && deletes;
+    if (!deletes && command->epoch < vm->epoch) {
         answer_empty(c, error_make(c->arena, ERROR_CODE_STALE_EPOCH,
                                    "operation %s for VM %s has epoch %" G_GUINT64_FORMAT
                                    ", this host has seen %" G_GUINT64_FORMAT
@@ -375,16 +363,30 @@ static void step_command(Context *c)
 
 /* --- The end of effects */
 
+/* A domain of a newer epoch runs than the command's: a lost journal knew it. It stays. */
+static void found_newer(Context *c, guint64 epoch, Error *error)
+{
+    domain_expect(c, epoch);
+    c->vm->epoch = MAX(c->vm->epoch, epoch);
+    answer_empty(c, error);
+    look(c);
+}
+
 static void done_start(Context *c)
 {
     HostVm *vm = c->vm;
     const VbEffectResult *result = c->input->result;
-    state_paths_take(c, result->state_paths);
     if (result->error == NULL) {
+        state_paths_take(c, result->state_paths);
         domain_expect(c, vm->command->epoch);
         answer_with_result(c);
         return;
     }
+    if (result->error->code == ERROR_CODE_STALE_EPOCH) {
+        found_newer(c, result->facts.epoch, result->error);
+        return;
+    }
+    state_paths_take(c, result->state_paths);
     vm->first_error = result->error;
     if (!result->nothing_created) {
         domain_expect(c, vm->command->epoch);
@@ -395,13 +397,13 @@ static void done_start(Context *c)
 /* A domain of an older epoch was taken down so that the start can go on. */
 static void done_clearing(Context *c)
 {
-    Error *error = c->input->result->error;
-    if (clean_up_left(error) >= LEFT_FILES) {
-        answer_empty(c, error);
+    VbLeft left = clean_up_left(c->input->result);
+    if (left <= LEFT_FILES) {
+        answer_empty(c, c->input->result->error);
         return;
     }
     domain_gone(c);
-    ports_forget(c, clean_up_left(error));
+    ports_forget(c, left);
     take_up(c);
 }
 
@@ -412,27 +414,40 @@ static void done_forget(Context *c)
         domain_gone(c);
         c->vm->n_ports = 0;
         c->vm->forgotten = TRUE;
-    }
-    answer_empty(c, error);
+        answer_empty(c, NULL);
+    } else if (error->code == ERROR_CODE_STALE_EPOCH || error->code == ERROR_CODE_FOREIGN_DOMAIN) {
+        answer_empty(c, error);
+        look(c);
+    } /* Else libvirt, OVS or a file system is away: it is tried again at the next look. */
 }
 
 static void done_stop(Context *c)
 {
     const VbEffectResult *result = c->input->result;
-    if (result->error != NULL) {
-        answer_empty(c, result->error);
+    if (result->error == NULL) {
+        c->vm->stop_seen = result->stop_reason;
+        clean_up(c, HOST_PHASE_STOPPED_CLEANUP);
         return;
     }
-    c->vm->stop_seen = result->stop_reason;
-    clean_up(c, HOST_PHASE_STOPPED_CLEANUP);
+    answer_empty(c, result->error);
+    /* These two have just seen it run. After any other nobody knows. */
+    if (result->error->code != ERROR_CODE_GUEST_DID_NOT_STOP &&
+        result->error->code != ERROR_CODE_PREEMPTED) {
+        look(c);
+    }
 }
 
 static void done_work(Context *c)
 {
     switch (c->vm->command->command_case) {
     case HOST_COMMAND__COMMAND_CREATE_VOLUMES:
+        answer_with_result(c);
+        return;
     case HOST_COMMAND__COMMAND_DELETE_VOLUMES:
         answer_with_result(c);
+        if (c->vm->domain_expected) {
+            look(c); /* It was found gone, and its end is not told yet. */
+        }
         return;
     case HOST_COMMAND__COMMAND_START_DOMAIN:
         if (c->vm->domain_expected) {
@@ -458,7 +473,7 @@ static void done_work(Context *c)
 
 static void done_undoing(Context *c)
 {
-    Left left = clean_up_left(c->input->result->error);
+    VbLeft left = clean_up_left(c->input->result);
     if (left == LEFT_DOMAIN && c->vm->domain_expected) {
         return; /* To report a failed start would free the VM for another host. */
     }
@@ -471,7 +486,7 @@ static void done_stopped_cleanup(Context *c)
 {
     HostVm *vm = c->vm;
     Error *error = c->input->result->error;
-    Left left = clean_up_left(error);
+    VbLeft left = clean_up_left(c->input->result);
     if (left == LEFT_DOMAIN) {
         return;
     }
@@ -547,6 +562,16 @@ static void looked_after_start(Context *c, gboolean up)
         answer(c, report, NULL);
         return;
     }
+    if (facts->presence == DOMAIN_OURS && facts->epoch > vm->command->epoch) {
+        found_newer(c, facts->epoch,
+                    error_make(c->arena, ERROR_CODE_STALE_EPOCH,
+                               "VM %s runs here at epoch %" G_GUINT64_FORMAT
+                               ", operation %s is of %" G_GUINT64_FORMAT
+                               ": it came too late; nothing was done",
+                               vm->vm_uuid, facts->epoch, vm->command->operation_id,
+                               vm->command->epoch));
+        return;
+    }
     if (facts->presence == DOMAIN_OURS) {
         domain_expect(c, facts->epoch);
     } else {
@@ -560,12 +585,34 @@ static void looked_after_start(Context *c, gboolean up)
     clean_up(c, HOST_PHASE_UNDOING);
 }
 
+/* A deletion waits for its domain's end; whether it has come is known now. */
+static void looked_before_deletion(Context *c)
+{
+    const DeleteVolumes *command = c->vm->command->delete_volumes;
+    if (c->input->result->facts.presence != DOMAIN_OURS) {
+        work(c, EFFECT_DELETE_VOLUMES);
+        return;
+    }
+    HostReport *report = answer_new(c);
+    Error *error = error_make(c->arena, ERROR_CODE_VOLUME_BUSY,
+                              "VM %s still runs on this host; its volumes stay: stop it, then ask "
+                              "again",
+                              c->vm->vm_uuid);
+    for (size_t i = 0; i < command->n_volumes; i++) {
+        VolumeResult *result = ARENA_MSG(c->arena, volume_result);
+        result->volume = command->volumes[i];
+        result->error = error;
+        ARENA_APPEND(c->arena, report->volumes_deleted->n_results, report->volumes_deleted->results,
+                     result);
+    }
+    answer(c, report, error);
+}
+
 /* The expected domain runs, or one runs of which a lost journal knew. */
 static void looked_running(Context *c)
 {
     HostVm *vm = c->vm;
     domain_expect(c, c->input->result->facts.epoch);
-    vm->epoch = MAX(vm->epoch, vm->domain_epoch);
     if (vm->stop_seen != STOP_REASON_UNSPECIFIED) {
         /* The event was about an earlier domain, or it came after this look. Look once more. */
         vm->stop_seen = STOP_REASON_UNSPECIFIED;
@@ -593,10 +640,17 @@ static void done_looking(Context *c)
         state_paths_take(c, result->state_paths);
     }
     if (vm->command != NULL) {
-        looked_after_start(c, up);
+        if (vm->command->command_case == HOST_COMMAND__COMMAND_DELETE_VOLUMES) {
+            looked_before_deletion(c);
+        } else {
+            looked_after_start(c, up);
+        }
         return;
     }
     guint64 least_epoch = vm->domain_expected ? vm->domain_epoch : vm->epoch;
+    if (facts->presence == DOMAIN_OURS) {
+        vm->epoch = MAX(vm->epoch, facts->epoch);
+    }
     if (up && facts->epoch >= least_epoch) {
         looked_running(c);
         return;
@@ -632,6 +686,15 @@ static void step_done(Context *c)
     }
 }
 
+/* A creation that a crash cut off is found after its expiry. */
+static void refuse_cut_off(Context *c)
+{
+    answer_empty(c, error_make(c->arena, ERROR_CODE_INTERRUPTED,
+                               "operation %s was making volumes of VM %s when the agent died, and "
+                               "has expired; what it had made may be there: ask again",
+                               c->vm->command->operation_id, c->vm->vm_uuid));
+}
+
 static void step_look(Context *c)
 {
     switch (c->vm->phase) {
@@ -645,6 +708,9 @@ static void step_look(Context *c)
             look(c);
         } else if (c->vm->command->command_case == HOST_COMMAND__COMMAND_STOP_DOMAIN) {
             work(c, EFFECT_STOP); /* Also when expired: the guest was asked and may have gone. */
+        } else if (c->vm->command->command_case == HOST_COMMAND__COMMAND_CREATE_VOLUMES &&
+                   is_expired(c)) {
+            refuse_cut_off(c);
         } else {
             take_up(c); /* Each of the others may run again. */
         }
@@ -723,6 +789,18 @@ static void step_acknowledged(Context *c)
     for (size_t i = 0; i < vm->n_outbox; i++) {
         vm->outbox[i] = vm->outbox[i + 1];
     }
+}
+
+gboolean host_vm_wants_look(const HostVm *vm)
+{
+    return vm->phase != HOST_PHASE_IDLE || (vm->n_ports > 0 && !vm->domain_expected);
+}
+
+gboolean host_command_preempts(const HostCommand *command)
+{
+    return command->command_case == HOST_COMMAND__COMMAND_FORGET_VM ||
+           (command->command_case == HOST_COMMAND__COMMAND_STOP_DOMAIN &&
+            command->stop_domain->mode == STOP_MODE_FORCED);
 }
 
 void host_step(VbHostStep *step, const VbHostInput *input)

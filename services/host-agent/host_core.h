@@ -28,7 +28,8 @@ typedef enum {
     EFFECT_NONE,
     EFFECT_LOOK,           /* Finds out what is there. Result: facts. With a start as vm->command
                               also state_paths, and the hardware as a start reports it: NICs with
-                              asked and effective model, firmware, domain type. */
+                              asked and effective model, firmware, domain type. Where the journal
+                              knows no state_paths, those of the running domain. */
     EFFECT_CREATE_VOLUMES, /* Result: report.volumes_created. */
     EFFECT_DELETE_VOLUMES, /* Result: report.volumes_deleted. */
     EFFECT_START,          /* Verify, plug, create. Result: report.domain_started,
@@ -38,7 +39,8 @@ typedef enum {
     EFFECT_CLEAN_UP,       /* Destroy what is ours, sync NVRAM and TPM (state_paths), unplug, remove
                               sockets. Idempotent. While the domain may still run nothing else is
                               touched; after that it tries everything, and its error is the
-                              files' before the ports'. */
+                              files' (STORAGE_IO, whatever the cause) before the ports'. Result:
+                              left. */
     EFFECT_FORGET,         /* Clean up, and remove logs and the TPM's link. Never a volume. */
 } VbEffect;
 
@@ -46,12 +48,25 @@ typedef enum {
 typedef struct {
     VbEffect kind;
     const HostVm *vm; /* As it is after the step. */
+    /* Atomic; not 0: a command waits that host_command_preempts. EFFECT_STOP then stops waiting for
+     * the guest and fails with PREEMPTED. NULL: nothing ever does. */
+    const gint *preempted;
 } VbEffectRequest;
+
+/* What a clean-up that failed leaves behind. The first is what is safe to believe. */
+typedef enum {
+    LEFT_DOMAIN, /* It may still run. */
+    LEFT_FILES,  /* The domain is gone; its state could not be brought to disk for certain, or
+                    something else holds it. */
+    LEFT_PORTS,  /* The next clean-up removes them; they do no harm. */
+    LEFT_NOTHING,
+} VbLeft;
 
 typedef struct {
     Error *error;        /* NULL: done. */
     HostReport *report;  /* Its body only, where the effect's comment says so; also with `error`. */
-    VbDomainFacts facts; /* EFFECT_LOOK. */
+    VbLeft left;         /* EFFECT_CLEAN_UP, with `error`. */
+    VbDomainFacts facts; /* EFFECT_LOOK; EFFECT_START that failed with STALE_EPOCH. */
     char **state_paths;  /* NVRAM file and TPM folder; NULL-terminated, or NULL: not known. */
     StopReason stop_reason;   /* EFFECT_STOP: why the domain is gone. */
     gboolean nothing_created; /* EFFECT_START failed before libvirt was asked for a domain. */
@@ -92,6 +107,11 @@ enum { HOST_OUTBOX_MAX_GUEST_EVENTS = 64 };
 HostVm *host_vm_new(VbArena *arena, const char *vm_uuid);
 
 void host_step(VbHostStep *step, const VbHostInput *input);
+
+/* Whether the VM must be looked at again though nothing has happened: libvirt or OVS was away. */
+gboolean host_vm_wants_look(const HostVm *vm);
+/* Whether this command is not to wait until a guest has powered off by itself. */
+gboolean host_command_preempts(const HostCommand *command);
 
 /* virtbus.vm.reports or virtbus.volume.reports: who asked, hears. */
 VbTopic host_report_topic(const HostReport *report);

@@ -395,6 +395,7 @@ static gboolean libvirt_look(VbHypervisor *interface, VbArena *arena, const char
         ret_facts->starting_up =
             state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_STARTING_UP;
         ret_facts->hardware = domain_xml_read_hardware(arena, xml, error);
+        ret_facts->nvram_path = domain_xml_read_nvram(arena, xml);
         known = ret_facts->hardware != NULL;
     }
     free(xml);
@@ -556,6 +557,42 @@ static char *libvirt_version(VbHypervisor *interface)
                            libvirt / 1000 % 1000, libvirt % 1000);
 }
 
+/* One that libvirt cannot describe and that is not gone counts: better a look too many. */
+static gboolean may_be_ours(virDomainPtr domain, const char *vm_uuid)
+{
+    guint64 epoch = 0;
+    char *xml = virDomainGetXMLDesc(domain, 0);
+    gboolean ours = xml != NULL ? domain_xml_is_ours(xml, vm_uuid, &epoch) : !error_is_gone();
+    free(xml);
+    return ours;
+}
+
+static char **libvirt_list(VbHypervisor *interface, GError **error)
+{
+    g_autoptr(virConnect) connection = control_get((LibvirtHypervisor *)interface, error);
+    virDomainPtr *domains = NULL;
+    if (connection == NULL) {
+        return NULL;
+    }
+    int n_domains = virConnectListAllDomains(connection, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+    if (n_domains < 0) {
+        g_set_error(error, VB_ERROR, ERROR_CODE_HYPERVISOR_UNAVAILABLE,
+                    "libvirt does not tell which domains there are: %s; it is asked again",
+                    virGetLastErrorMessage());
+        return NULL;
+    }
+    g_autoptr(GStrvBuilder) uuids = g_strv_builder_new();
+    for (int i = 0; i < n_domains; i++) {
+        g_autofree char *vm_uuid = vm_of_domain(domains[i]);
+        if (vm_uuid != NULL && may_be_ours(domains[i], vm_uuid)) {
+            g_strv_builder_add(uuids, vm_uuid);
+        }
+        virDomainFree(domains[i]);
+    }
+    free(domains);
+    return g_strv_builder_end(uuids);
+}
+
 static guint libvirt_count_running(VbHypervisor *interface)
 {
     g_autoptr(virConnect) connection = control_get((LibvirtHypervisor *)interface, NULL);
@@ -578,6 +615,7 @@ VbHypervisor *hypervisor_libvirt_new(const char *uri, const char *domain_type,
 {
     LibvirtHypervisor *self = g_new0(LibvirtHypervisor, 1);
     self->interface = (VbHypervisor){
+        .list = libvirt_list,
         .look = libvirt_look,
         .create = libvirt_create,
         .shutdown = libvirt_shutdown,

@@ -43,7 +43,6 @@ static gboolean run(const VbOptions *options, GError **error)
     VbHost host = {.config = config, .files = files_posix(), .now_ms = now_ms, .wait_ms = wait_ms};
     VbAgentConfig agent_config = {
         .host = &host,
-        .workers = (guint)options_get_int(options, "workers"),
         .stop_timeout_ms = options_get_duration_ms(options, "stop.timeout"),
         .version = VIRTBUS_VERSION,
     };

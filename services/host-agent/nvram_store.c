@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 
 #include "services/host-agent/nvram_vars.h"
 #include "services/host-agent/volume_files.h"
@@ -68,12 +67,8 @@ gboolean nvram_load_template(VbHost *host, VbArena *arena, const FirmwareRef *fi
 
 static gboolean owner_is_trusted(VbHost *host, uid_t owner)
 {
-    struct passwd user;
-    struct passwd *found = NULL;
-    char text[4096];
-    return owner == 0 ||
-           (getpwnam_r(host->config->qemu_user, &user, text, sizeof(text), &found) == 0 &&
-            found != NULL && found->pw_uid == owner);
+    uid_t qemu = 0;
+    return owner == 0 || (store_find_user(host->config->qemu_user, &qemu) && qemu == owner);
 }
 
 /* NULL, or why the file must not be given to a guest. */

@@ -77,6 +77,12 @@ static gboolean look_for_state(VbHost *host, const char *folder, gboolean *ret_t
     return TRUE;
 }
 
+static gboolean remove_state(VbHost *host, const char *folder, GError **error)
+{
+    g_autofree char *tpm2 = g_build_filename(folder, "tpm2", NULL);
+    return store_remove_folder(host->files, tpm2, error);
+}
+
 static gboolean check_state(VbHost *host, const char *folder, gboolean expected, GError **error)
 {
     gboolean there = FALSE;
@@ -92,8 +98,12 @@ static gboolean check_state(VbHost *host, const char *folder, gboolean expected,
     }
     /* What a first start leaves when it is cut off in the TPM's set-up: libvirt would take a tpm2/
      * that is not empty for a finished TPM, and swtpm cannot start on an empty state. */
-    g_autofree char *tpm2 = g_build_filename(folder, "tpm2", NULL);
-    return store_remove_tree(host->files, tpm2, error);
+    return remove_state(host, folder, error);
+}
+
+gboolean tpm_remove(VbHost *host, const char *path, GError **error)
+{
+    return remove_state(host, path, error) && store_remove_folder(host->files, path, error);
 }
 
 /* Removes what is at `path` unless it is the link that is wanted. */

@@ -5,7 +5,6 @@
  */
 #include "services/host-agent/volumes.h"
 
-#include "common/base/text.h"
 #include "services/host-agent/volume_files.h"
 #include "services/host-agent/volume_place.h"
 
@@ -19,7 +18,7 @@ static gboolean delete_one(VbHost *host, VbArena *arena, const Volume *volume, G
         return FALSE;
     }
     gboolean removed = volume->type == VOLUME_TYPE_TPM_STATE
-                           ? store_remove_tree(host->files, place.path, error)
+                           ? tpm_remove(host, place.path, error)
                            : store_unlink(host->files, place.path, error);
     return removed && store_unlink(host->files, place.temporary, error) &&
            place_remove_folders(host, &place, error);
@@ -36,12 +35,7 @@ void volumes_delete(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResu
         result->volume = arena_copy(arena, volume);
         /* One that cannot be deleted does not keep the others: each is tried. */
         if (!delete_one(host, arena, volume, &error)) {
-            g_prefix_error(&error, "%s volume %s: ", ENUM_LABEL(volume_type, volume->type),
-                           volume->uuid);
-            result->error = error_from_gerror(arena, error);
-            if (ret_result->error == NULL) {
-                ret_result->error = result->error;
-            }
+            volume_result_fail(arena, ret_result, result, error);
         }
         ARENA_APPEND(arena, body->n_results, body->results, result);
     }

@@ -4,11 +4,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 
 #include "services/host-agent/volumes.h"
 
-/* Deeper than anything that swtpm makes; a guard against folders mounted into each other. */
-enum { TREE_MAX_DEPTH = 8 };
+enum {
+    /* The volume's folder and its tpm2/. Of what is in tpm2/ swtpm's user could make a link at any
+     * moment, so no path goes through it. */
+    STATE_MAX_DEPTH = 1,
+    USER_BUFFER_BYTES = 16384,
+};
 
 void store_error(GError **error, const char *doing, const char *path)
 {
@@ -43,11 +48,11 @@ gboolean store_read(VbFiles *files, VbArena *arena, int fd, const char *path, si
     return FALSE;
 }
 
-static gboolean write_and_sync(VbFiles *files, int fd, const char *path, const char *bytes,
-                               size_t size_bytes, GError **error)
+gboolean store_write_and_sync(VbFiles *files, int fd, const char *path, const void *bytes,
+                              size_t size_bytes, GError **error)
 {
     for (size_t done = 0; done < size_bytes;) {
-        ssize_t n = files->write(files, fd, bytes + done, size_bytes - done);
+        ssize_t n = files->write(files, fd, (const char *)bytes + done, size_bytes - done);
         if (n < 0) {
             store_error(error, "write", path);
             return FALSE;
@@ -69,7 +74,7 @@ gboolean store_write(VbFiles *files, const char *path, const void *bytes, size_t
         store_error(error, "make", path);
         return FALSE;
     }
-    gboolean ok = write_and_sync(files, fd, path, bytes, size_bytes, error);
+    gboolean ok = store_write_and_sync(files, fd, path, bytes, size_bytes, error);
     if (files->close(files, fd) != 0 && ok) {
         store_error(error, "close", path);
         return FALSE;
@@ -127,29 +132,19 @@ gboolean store_file_size(VbFiles *files, const char *path, guint64 *ret_size_byt
     return ok;
 }
 
-static gboolean remove_below(VbFiles *files, const char *path, guint depth, GError **error);
-
-static gboolean remove_folder(VbFiles *files, const char *path, guint depth, GError **error)
+gboolean store_find_user(const char *name, uid_t *ret_uid)
 {
-    g_auto(GStrv) names = files->list(files, path);
-    if (names == NULL) {
-        store_error(error, "list", path);
+    g_autofree char *buffer = g_malloc(USER_BUFFER_BYTES);
+    struct passwd user;
+    struct passwd *found = NULL;
+    if (getpwnam_r(name, &user, buffer, USER_BUFFER_BYTES, &found) != 0 || found == NULL) {
         return FALSE;
     }
-    for (guint i = 0; names[i] != NULL; i++) {
-        g_autofree char *below = g_build_filename(path, names[i], NULL);
-        if (!remove_below(files, below, depth + 1, error)) {
-            return FALSE;
-        }
-    }
-    if (files->rmdir(files, path) != 0) {
-        store_error(error, "remove", path);
-        return FALSE;
-    }
+    *ret_uid = user.pw_uid;
     return TRUE;
 }
 
-static gboolean remove_below(VbFiles *files, const char *path, guint depth, GError **error)
+gboolean store_remove_folder(VbFiles *files, const char *path, GError **error)
 {
     struct stat facts;
     gboolean there = FALSE;
@@ -159,17 +154,22 @@ static gboolean remove_below(VbFiles *files, const char *path, guint depth, GErr
     if (!there || !S_ISDIR(facts.st_mode)) {
         return store_unlink(files, path, error);
     }
-    if (depth > TREE_MAX_DEPTH) {
-        errno = ELOOP;
+    g_auto(GStrv) names = files->list(files, path);
+    if (names == NULL) {
+        store_error(error, "list", path);
+        return FALSE;
+    }
+    for (guint i = 0; names[i] != NULL; i++) {
+        g_autofree char *below = g_build_filename(path, names[i], NULL);
+        if (!store_unlink(files, below, error)) {
+            return FALSE;
+        }
+    }
+    if (files->rmdir(files, path) != 0) {
         store_error(error, "remove", path);
         return FALSE;
     }
-    return remove_folder(files, path, depth, error);
-}
-
-gboolean store_remove_tree(VbFiles *files, const char *path, GError **error)
-{
-    return remove_below(files, path, 0, error);
+    return TRUE;
 }
 
 static gboolean sync_below(VbFiles *files, const char *path, guint depth, GError **error)
@@ -183,22 +183,25 @@ static gboolean sync_below(VbFiles *files, const char *path, guint depth, GError
     if (!there) {
         return TRUE;
     }
-    if (S_ISDIR(facts.st_mode) && depth <= TREE_MAX_DEPTH) {
-        g_auto(GStrv) names = files->list(files, path);
-        if (names == NULL) {
-            store_error(error, "list", path);
-            return FALSE;
-        }
-        for (guint i = 0; names[i] != NULL; i++) {
-            g_autofree char *below = g_build_filename(path, names[i], NULL);
-            if (!sync_below(files, below, depth + 1, error)) {
-                return FALSE;
-            }
-        }
+    if (S_ISREG(facts.st_mode)) {
+        return store_sync(files, path, O_NOFOLLOW, error);
     }
     /* A link is not state. */
-    gboolean is_state = S_ISREG(facts.st_mode) || S_ISDIR(facts.st_mode);
-    return !is_state || store_sync(files, path, O_NOFOLLOW, error);
+    if (!S_ISDIR(facts.st_mode) || depth > STATE_MAX_DEPTH) {
+        return TRUE;
+    }
+    g_auto(GStrv) names = files->list(files, path);
+    if (names == NULL) {
+        store_error(error, "list", path);
+        return FALSE;
+    }
+    for (guint i = 0; names[i] != NULL; i++) {
+        g_autofree char *below = g_build_filename(path, names[i], NULL);
+        if (!sync_below(files, below, depth + 1, error)) {
+            return FALSE;
+        }
+    }
+    return store_sync(files, path, O_NOFOLLOW, error);
 }
 
 gboolean state_sync(VbHost *host, const char *path, GError **error)

@@ -12,6 +12,20 @@
 
 #include "services/host-agent/volume_files.h"
 
+static ErrorCode code_of_disk(int cause)
+{
+    switch (cause) {
+    case EINVAL:
+        return ERROR_CODE_INVALID_ARGUMENT;
+    case ENOTSUP:
+        return ERROR_CODE_UNSUPPORTED;
+    case ENOSPC:
+        return ERROR_CODE_STORAGE_FULL;
+    default:
+        return ERROR_CODE_STORAGE_IO;
+    }
+}
+
 static gboolean make_disk_file(VbHost *host, const VolumePlan *plan, GError **error)
 {
     const Volume *volume = plan->volume;
@@ -21,11 +35,8 @@ static gboolean make_disk_file(VbHost *host, const VolumePlan *plan, GError **er
                                volume->format == VOLUME_FORMAT_RAW ? "raw" : "qcow2",
                                volume->capacity_bytes, plan->image_path,
                                volume->image_mode == IMAGE_MODE_OVERLAY, &message) != 0) {
-        ErrorCode code = errno == EINVAL   ? ERROR_CODE_INVALID_ARGUMENT
-                         : errno == ENOSPC ? ERROR_CODE_STORAGE_FULL
-                                           : ERROR_CODE_STORAGE_IO;
-        g_set_error(error, VB_ERROR, (gint)code, "cannot make the disk %s: %s", plan->place.path,
-                    message);
+        g_set_error(error, VB_ERROR, (gint)code_of_disk(errno), "cannot make the disk %s: %s",
+                    plan->place.path, message);
         return FALSE;
     }
     if (host->files->chmod(host->files, path, 0600) != 0) {

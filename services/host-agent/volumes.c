@@ -8,6 +8,9 @@
 #include "services/host-agent/volume_files.h"
 #include "services/host-agent/volume_make.h"
 
+/* Of a report's errors after the first. */
+enum { LATER_ERROR_BYTES = 240 };
+
 char *volume_path(VbHost *host, VbArena *arena, const Volume *volume, GError **error)
 {
     VolumePlace place;
@@ -31,20 +34,32 @@ char *volume_image_path(VbHost *host, VbArena *arena, const StorageRef *storage,
     return arena_printf(arena, "%s/images/%s", found->path, image);
 }
 
+void volume_result_fail(VbArena *arena, VbEffectResult *whole, VolumeResult *one,
+                        const GError *cause)
+{
+    g_autoptr(GError) named = g_error_copy(cause);
+    g_prefix_error(&named, "%s volume %s: ", ENUM_LABEL(volume_type, one->volume->type),
+                   one->volume->uuid);
+    if (whole->error == NULL) {
+        one->error = error_from_gerror(arena, named);
+        whole->error = one->error;
+        return;
+    }
+    if (strlen(named->message) > LATER_ERROR_BYTES) {
+        named->message[LATER_ERROR_BYTES] = '\0';
+    }
+    one->error = error_from_gerror(arena, named);
+}
+
 static void add_result(VbArena *arena, VbEffectResult *result, const VolumePlan *plan,
-                       GError **error)
+                       const GError *error)
 {
     VolumesCreated *body = result->report->volumes_created;
     VolumeResult *one = ARENA_MSG(arena, volume_result);
     one->volume = plan->volume;
-    one->reused = plan->there && *error == NULL;
-    if (*error != NULL) {
-        g_prefix_error(error, "%s volume %s: ", ENUM_LABEL(volume_type, plan->volume->type),
-                       plan->volume->uuid);
-        one->error = error_from_gerror(arena, *error);
-        if (result->error == NULL) {
-            result->error = one->error;
-        }
+    one->reused = plan->there && error == NULL;
+    if (error != NULL) {
+        volume_result_fail(arena, result, one, error);
     }
     ARENA_APPEND(arena, body->n_results, body->results, one);
 }
@@ -82,7 +97,7 @@ static void plan_all(VbHost *host, VbArena *arena, const CreateVolumes *command,
         g_autoptr(GError) error = NULL;
         if (!volume_plan(host, arena, command, command->volumes[i], &ret_plans[i], &error) ||
             !check_room(host, ret_plans, i, &error)) {
-            add_result(arena, result, &ret_plans[i], &error);
+            add_result(arena, result, &ret_plans[i], error);
         }
     }
 }
@@ -98,6 +113,6 @@ void volumes_create(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResu
     for (size_t i = 0; i < command->n_volumes && ret_result->error == NULL; i++) {
         g_autoptr(GError) error = NULL;
         volume_make(host, &plans[i], &error);
-        add_result(arena, ret_result, &plans[i], &error);
+        add_result(arena, ret_result, &plans[i], error);
     }
 }

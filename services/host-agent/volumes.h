@@ -12,6 +12,11 @@
 void volumes_create(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResult *ret_result);
 void volumes_delete(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResult *ret_result);
 
+/* Gives `one`, whose volume is set, its error. The first of a report is `whole`'s error too and
+ * keeps its text; later ones are cut, so that a report of many fits a message. */
+void volume_result_fail(VbArena *arena, VbEffectResult *whole, VolumeResult *one,
+                        const GError *cause);
+
 /* Absolute path of a volume or image on this host, in the arena. NULL and STORAGE_NOT_FOUND or
  * INVALID_ARGUMENT (an install path or image name that leaves its folder). */
 char *volume_path(VbHost *host, VbArena *arena, const Volume *volume, GError **error);
@@ -34,6 +39,8 @@ gboolean tpm_prepare(VbHost *host, VbArena *arena, const char *vm_uuid, const Vo
                      gboolean state_expected, char **ret_path, GError **error);
 /* Removes the link. Never the state. */
 gboolean tpm_unlink(VbHost *host, VbArena *arena, const char *vm_uuid, GError **error);
+/* Removes the volume's folder with the state in it. */
+gboolean tpm_remove(VbHost *host, const char *path, GError **error);
 
 /* fsync of a file, or of each regular file below a folder and the folders themselves. */
 gboolean state_sync(VbHost *host, const char *path, GError **error);

@@ -120,6 +120,10 @@ static void domain_of_an_older_epoch_is_no_start(void **state)
     guest->vm->command->epoch = guest->vm->epoch = 6;
     assert_int_equal(run(guest, EFFECT_START).error->code, ERROR_CODE_STALE_EPOCH);
     assert_int_equal(run(guest, EFFECT_CLEAN_UP).error->code, ERROR_CODE_STALE_EPOCH);
+    HostCommand *start = guest->vm->command;
+    command_stop(guest, STOP_MODE_FORCED, 500);
+    assert_int_equal(run(guest, EFFECT_STOP).error->code, ERROR_CODE_STALE_EPOCH);
+    guest->vm->command = start;
     assert_int_equal(run_ok(guest, EFFECT_LOOK).facts.presence, DOMAIN_OURS);
     guest->vm->epoch = 8;
     run_ok(guest, EFFECT_CLEAN_UP);

@@ -152,12 +152,25 @@ static void virsh_xml(LabGuest *guest, const char *command, const char *xml)
 
 /* ---- Tests */
 
+/* Whether libvirt's list of our domains names this one. */
+static gboolean is_listed(const LabGuest *guest)
+{
+    g_autoptr(GError) error = NULL;
+    g_auto(GStrv) uuids = hypervisor->list(hypervisor, &error);
+    if (uuids == NULL) {
+        fail_msg("%s", error->message);
+    }
+    return g_strv_contains((const char *const *)uuids, guest->vm->vm_uuid);
+}
+
 static void domain_is_made_looked_at_and_destroyed(void **state)
 {
     (void)state;
     LabGuest *guest = lab_guest_new(GUEST_IDLES);
     assert_int_equal(look(guest).presence, DOMAIN_NONE);
+    assert_false(is_listed(guest));
     create_ok(guest);
+    assert_true(is_listed(guest));
     VbDomainFacts facts = look(guest);
     assert_int_equal(facts.presence, DOMAIN_OURS);
     assert_int_equal(facts.epoch, 7);
@@ -249,6 +262,7 @@ static void domain_without_our_metadata_is_left_alone(void **state)
     g_autofree char *xml = build_xml(guest);
     g_autofree char *foreign = changed(xml, "urn:virtbus:", "urn:other:");
     virsh_xml(guest, "create", foreign);
+    assert_false(is_listed(guest));
     assert_left_alone(guest);
     virsh("destroy", guest->vm->vm_uuid);
     lab_guest_free(guest);
@@ -392,6 +406,9 @@ static void libvirtd_dies_in_a_start_and_comes_back(void **state)
     VbDomainFacts facts;
     g_autoptr(GError) error = NULL;
     assert_false(hypervisor->look(hypervisor, guest->arena, guest->vm->vm_uuid, &facts, &error));
+    assert_error(error, ERROR_CODE_HYPERVISOR_UNAVAILABLE);
+    g_clear_error(&error);
+    assert_null(hypervisor->list(hypervisor, &error));
     assert_error(error, ERROR_CODE_HYPERVISOR_UNAVAILABLE);
 
     const char *const up[] = {lab_env("LAB_TOOL"), "up", lab_env("VIRTBUS_LAB"), "libvirt", NULL};

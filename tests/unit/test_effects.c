@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <grp.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -38,6 +39,8 @@ typedef struct {
     gboolean heeds;    /* The guest powers off when it is asked. */
     gboolean ovs;
     gboolean dpdk;
+    char *nvram_path; /* Of the domain that is up. */
+    const gint *preempted;
     guint plugged; /* Bits by NIC index. */
     gint64 now_ms;
     char *xml;
@@ -69,6 +72,7 @@ static gboolean fake_look(VbHypervisor *self, VbArena *arena, const char *vm_uui
     *ret_facts = (VbDomainFacts){.presence = world->presence,
                                  .epoch = world->epoch,
                                  .starting_up = world->starting_up,
+                                 .nvram_path = world->nvram_path,
                                  .hardware = ARENA_MSG(arena, hardware)};
     return call("look", error);
 }
@@ -222,7 +226,7 @@ static StartDomain *start_of(void)
 
 static VbEffectResult run(VbEffect kind)
 {
-    VbEffectRequest request = {.kind = kind, .vm = world->guest->vm};
+    VbEffectRequest request = {.kind = kind, .vm = world->guest->vm, .preempted = world->preempted};
     VbEffectResult result;
     g_string_truncate(world->calls, 0);
     effect_run(&world->host, world->guest->arena, &request, &result);
@@ -463,8 +467,13 @@ static void domain_that_is_there_decides(void **state)
     world->epoch = 6;
     result = run_fails(EFFECT_START, ERROR_CODE_ILLEGAL_STATUS, "look");
     assert_false(result.nothing_created);
-    world->epoch = 8;
-    run_fails(EFFECT_START, ERROR_CODE_STALE_EPOCH, "look");
+    for (int half = 0; half < 2; half++) {
+        world->epoch = 8;
+        world->starting_up = half != 0;
+        result = run_fails(EFFECT_START, ERROR_CODE_STALE_EPOCH, "look");
+        assert_true(result.nothing_created);
+        assert_int_equal(result.facts.epoch, 8);
+    }
 }
 
 static void domain_type_that_is_not_offered_is_refused(void **state)
@@ -596,7 +605,39 @@ static void look_completes_the_hardware_of_a_start(void **state)
     world->guest->vm->command = NULL;
     result = run_ok(EFFECT_LOOK, "look");
     assert_int_equal(result.facts.hardware->n_nics, 0);
-    assert_null(result.state_paths);
+    assert_null(result.state_paths[0]);
+}
+
+/* The journal was lost: what must be synced is read from what runs. */
+static void look_finds_the_state_of_a_running_domain(void **state)
+{
+    (void)state;
+    char *folder = use_tpm();
+    run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
+    world->guest->vm->command = NULL;
+    world->nvram_path = (char *)"/pool/nvram.fd";
+    VbEffectResult result = run_ok(EFFECT_LOOK, "look");
+    assert_string_equal(result.state_paths[0], "/pool/nvram.fd");
+    assert_string_equal(result.state_paths[1], folder);
+    assert_null(result.state_paths[2]);
+    char *known[] = {folder};
+    world->guest->vm->state_paths = known;
+    world->guest->vm->n_state_paths = 1;
+    assert_null(run_ok(EFFECT_LOOK, "look").state_paths); /* The journal's stay. */
+    world->guest->vm->n_state_paths = 0;
+}
+
+static void nvram_is_read_from_domain_xml(void **state)
+{
+    (void)state;
+    VbArena *arena = world->guest->arena;
+    assert_string_equal(
+        domain_xml_read_nvram(arena, "<domain><os><loader/><nvram template='/t'>/pool/a&amp;b.fd"
+                                     "</nvram></os></domain>"),
+        "/pool/a&b.fd");
+    assert_null(domain_xml_read_nvram(arena, "<domain><os><loader/></os></domain>"));
+    assert_null(domain_xml_read_nvram(arena, "<domain/>"));
+    assert_null(domain_xml_read_nvram(arena, "no XML"));
 }
 
 /* ---- EFFECT_CLEAN_UP and EFFECT_FORGET */
@@ -617,7 +658,8 @@ static void nothing_is_touched_while_the_domain_may_run(void **state)
     run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
     world->fail_code = ERROR_CODE_HYPERVISOR_UNAVAILABLE;
     world->fail_call = "look";
-    run_fails(EFFECT_CLEAN_UP, ERROR_CODE_HYPERVISOR_UNAVAILABLE, "look");
+    VbEffectResult failed = run_fails(EFFECT_CLEAN_UP, ERROR_CODE_HYPERVISOR_UNAVAILABLE, "look");
+    assert_int_equal(failed.left, LEFT_DOMAIN);
     world->fail_call = "destroy";
     run_fails(EFFECT_CLEAN_UP, ERROR_CODE_HYPERVISOR_UNAVAILABLE, "look destroy");
     g_autofree char *log = g_strdup_printf("%s/%s.serial.log", world->guest->config.log_dir,
@@ -635,7 +677,9 @@ static void foreign_domain_is_left_and_the_rest_goes(void **state)
     (void)state;
     run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
     world->presence = DOMAIN_FOREIGN;
-    run_fails(EFFECT_CLEAN_UP, ERROR_CODE_FOREIGN_DOMAIN, "look ports_of unplug/1 unplug/3");
+    VbEffectResult result =
+        run_fails(EFFECT_CLEAN_UP, ERROR_CODE_FOREIGN_DOMAIN, "look ports_of unplug/1 unplug/3");
+    assert_int_equal(result.left, LEFT_FILES);
 }
 
 static void ovs_away_matters_only_where_ports_were(void **state)
@@ -647,7 +691,8 @@ static void ovs_away_matters_only_where_ports_were(void **state)
     uint32_t ports[] = {1, 3};
     world->guest->vm->n_ports = 2;
     world->guest->vm->ports = ports;
-    run_fails(EFFECT_CLEAN_UP, ERROR_CODE_OVS_UNAVAILABLE, "look ports_of");
+    VbEffectResult result = run_fails(EFFECT_CLEAN_UP, ERROR_CODE_OVS_UNAVAILABLE, "look ports_of");
+    assert_int_equal(result.left, LEFT_PORTS);
     world->guest->vm->n_ports = 0;
 }
 
@@ -682,6 +727,29 @@ static void state_that_cannot_be_synced_is_said_before_ports(void **state)
     world->guest->vm->n_state_paths = 0;
 }
 
+static int full_fsync(VbFiles *self, int fd)
+{
+    (void)self;
+    (void)fd;
+    errno = ENOSPC;
+    return -1;
+}
+
+/* vm-service knows STORAGE_IO as "gone, but not synced", and no other code. */
+static void state_that_a_full_disk_refuses_is_said_as_any_other(void **state)
+{
+    (void)state;
+    char *nvram = use_nvram();
+    VbFiles files = *world->host.files;
+    files.fsync = full_fsync;
+    world->host.files = &files;
+    world->guest->vm->state_paths = &nvram;
+    world->guest->vm->n_state_paths = 1;
+    VbEffectResult result = run_fails(EFFECT_CLEAN_UP, ERROR_CODE_STORAGE_IO, "look ports_of");
+    assert_int_equal(result.left, LEFT_FILES);
+    world->guest->vm->n_state_paths = 0;
+}
+
 static void forget_removes_logs_and_the_tpms_link(void **state)
 {
     (void)state;
@@ -711,6 +779,7 @@ static void command_stop(StopMode mode, gint64 expires_ms)
 {
     VbArena *arena = world->guest->arena;
     HostCommand *command = ARENA_MSG(arena, host_command);
+    command->epoch = world->epoch;
     command->expires_ms = expires_ms;
     command->command_case = HOST_COMMAND__COMMAND_STOP_DOMAIN;
     command->stop_domain = ARENA_MSG(arena, stop_domain);
@@ -736,6 +805,48 @@ static void forced_stop_does_not_ask(void **state)
     assert_int_equal(run_ok(EFFECT_STOP, "look destroy").stop_reason, STOP_REASON_REQUESTED);
 }
 
+static void late_stop_touches_no_newer_domain(void **state)
+{
+    static const StopMode modes[] = {STOP_MODE_FORCED, STOP_MODE_GRACEFUL,
+                                     STOP_MODE_GRACEFUL_THEN_FORCED};
+    (void)state;
+    for (size_t i = 0; i < G_N_ELEMENTS(modes); i++) {
+        command_stop(modes[i], 0);
+        world->guest->vm->command->epoch = world->epoch - 1;
+        run_fails(EFFECT_STOP, ERROR_CODE_STALE_EPOCH, "look");
+    }
+}
+
+static void forced_stop_takes_the_place_of_one_that_waits(void **state)
+{
+    static const StopMode modes[] = {STOP_MODE_GRACEFUL, STOP_MODE_GRACEFUL_THEN_FORCED};
+    (void)state;
+    gint preempted = 1;
+    world->preempted = &preempted;
+    for (size_t i = 0; i < G_N_ELEMENTS(modes); i++) {
+        command_stop(modes[i], world->now_ms + 400);
+        run_fails(EFFECT_STOP, ERROR_CODE_PREEMPTED, "look shutdown look");
+    }
+    command_stop(STOP_MODE_FORCED, 0); /* It waits for nobody. */
+    run_ok(EFFECT_STOP, "look destroy");
+}
+
+/* libvirt needs up to 12 s to pull the plug. */
+static void forced_end_is_left_time_before_the_expiry(void **state)
+{
+    static const struct {
+        gint64 left_ms;
+        gint64 asked_ms;
+    } rows[] = {{60000, 48000}, {20000, 10000}, {400, 200}};
+    (void)state;
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        gint64 begin_ms = world->now_ms;
+        command_stop(STOP_MODE_GRACEFUL_THEN_FORCED, begin_ms + rows[i].left_ms);
+        assert_null(run(EFFECT_STOP).error);
+        assert_int_equal(world->now_ms - begin_ms, rows[i].asked_ms);
+    }
+}
+
 static void graceful_stop_waits_for_the_guest(void **state)
 {
     (void)state;
@@ -756,7 +867,7 @@ static void deaf_guest_is_forced_at_the_deadline(void **state)
 {
     (void)state;
     command_stop(STOP_MODE_GRACEFUL_THEN_FORCED, world->now_ms + 400);
-    run_ok(EFFECT_STOP, "look shutdown look look look destroy");
+    run_ok(EFFECT_STOP, "look shutdown look look destroy");
     command_stop(STOP_MODE_GRACEFUL_THEN_FORCED, world->now_ms + 400);
     world->fail_call = "shutdown";
     world->fail_code = ERROR_CODE_HYPERVISOR;
@@ -805,15 +916,21 @@ int main(void)
         TEST(domain_that_ends_at_once_is_no_success),
         TEST(stale_sockets_are_removed_at_start),
         TEST(look_completes_the_hardware_of_a_start),
+        TEST(look_finds_the_state_of_a_running_domain),
+        TEST(nvram_is_read_from_domain_xml),
         TEST(clean_up_takes_everything_down),
         TEST(nothing_is_touched_while_the_domain_may_run),
         TEST(foreign_domain_is_left_and_the_rest_goes),
         TEST(ovs_away_matters_only_where_ports_were),
         TEST(one_port_that_stays_stops_no_other),
         TEST(state_that_cannot_be_synced_is_said_before_ports),
+        TEST(state_that_a_full_disk_refuses_is_said_as_any_other),
         TEST(forget_removes_logs_and_the_tpms_link),
         TEST(stop_of_what_does_not_run_says_so),
         TEST(forced_stop_does_not_ask),
+        TEST(late_stop_touches_no_newer_domain),
+        TEST(forced_stop_takes_the_place_of_one_that_waits),
+        TEST(forced_end_is_left_time_before_the_expiry),
         TEST(graceful_stop_waits_for_the_guest),
         TEST(deaf_guest_runs_on_after_a_graceful_stop),
         TEST(deaf_guest_is_forced_at_the_deadline),

@@ -128,6 +128,12 @@ static void failed(World *w, ErrorCode code)
     done(w, (VbEffectResult){.error = error_make(w->arena, code, "it broke")});
 }
 
+/* A clean-up that failed. */
+static void left(World *w, ErrorCode code, VbLeft rest)
+{
+    done(w, (VbEffectResult){.error = error_make(w->arena, code, "it broke"), .left = rest});
+}
+
 static void started(World *w)
 {
     HostReport *report = ARENA_MSG(w->arena, host_report);
@@ -288,15 +294,16 @@ static void failed_start_with_ovs_down_leaves_ports_for_the_next_clean_up(void *
     World *w = *state;
     give(w, start_command(w, 3, 5000));
     failed(w, ERROR_CODE_OVS_UNAVAILABLE);
-    failed(w, ERROR_CODE_OVS_UNAVAILABLE);
+    left(w, ERROR_CODE_OVS_UNAVAILABLE, LEFT_PORTS);
     expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
     sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STARTED, ERROR_CODE_OVS_UNAVAILABLE);
+    assert_true(host_vm_wants_look(w->vm));
     assert_false(w->vm->domain_expected);
     assert_int_equal(w->vm->n_ports, 2);
     give(w, start_command(w, 3, 0));
     assert_int_equal(w->vm->n_ports, 2); /* The same ones. */
     failed(w, ERROR_CODE_OVS_UNAVAILABLE);
-    failed(w, ERROR_CODE_OVS_UNAVAILABLE);
+    left(w, ERROR_CODE_OVS_UNAVAILABLE, LEFT_PORTS);
     sent(w);
     look(w);
     looked(w, DOMAIN_NONE, 0);
@@ -304,6 +311,7 @@ static void failed_start_with_ovs_down_leaves_ports_for_the_next_clean_up(void *
     done(w, (VbEffectResult){0});
     expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
     assert_int_equal(w->vm->n_ports, 0);
+    assert_false(host_vm_wants_look(w->vm));
     expect_silent(w); /* No domain was expected: nothing stopped. */
 }
 
@@ -337,7 +345,7 @@ static void older_epoch_is_stale_but_a_committed_deletion_never(void **state)
     expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
     assert_true(w->vm->domain_expected);
     give(w, delete_command(w, 0));
-    expect_phase(w, HOST_PHASE_WORKING, EFFECT_DELETE_VOLUMES);
+    expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
     assert_int_equal(w->vm->epoch, 5);
 }
 
@@ -368,15 +376,18 @@ static void start_of_a_newer_epoch_takes_the_older_domain_down_first(void **stat
 
 static void start_does_not_go_on_before_the_older_domain_is_gone_for_certain(void **state)
 {
-    static const ErrorCode rows[] = {ERROR_CODE_HYPERVISOR, ERROR_CODE_STORAGE_IO};
+    static const struct {
+        ErrorCode code;
+        VbLeft rest;
+    } rows[] = {{ERROR_CODE_HYPERVISOR, LEFT_DOMAIN}, {ERROR_CODE_STORAGE_IO, LEFT_FILES}};
     World *w = *state;
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
         w->vm = host_vm_new(w->arena, VM);
         run(w, 5);
         give(w, start_command(w, 6, 0));
-        failed(w, rows[i]);
+        left(w, rows[i].code, rows[i].rest);
         expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
-        sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STARTED, rows[i]);
+        sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STARTED, rows[i].code);
         assert_true(w->vm->domain_expected);
         assert_int_equal(w->vm->domain_epoch, 5);
     }
@@ -406,6 +417,49 @@ static void start_of_the_epoch_that_runs_is_looked_after_not_run(void **state)
     assert_int_equal(w->vm->n_state_paths, 1); /* Instead of the two of the first start. */
     HostReport *report = sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STARTED, ERROR_CODE_UNSPECIFIED);
     assert_string_equal(report->operation_id, "op-1");
+}
+
+/* The journal was lost, and the start is delivered again after its expiry. */
+static void expired_start_of_the_epoch_that_runs_is_found_running(void **state)
+{
+    World *w = *state;
+    look(w);
+    looked(w, DOMAIN_OURS, 5);
+    sent(w);
+    give(w, start_command(w, 5, w->now_ms));
+    expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
+    looked(w, DOMAIN_OURS, 5);
+    sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STARTED, ERROR_CODE_UNSPECIFIED);
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+    assert_true(w->vm->domain_expected);
+}
+
+/* By the effect, or by a look after a crash. */
+static void start_that_finds_a_newer_domain_leaves_it_and_the_vm_free(void **state)
+{
+    World *w = *state;
+    VbDomainFacts newer = {.presence = DOMAIN_OURS, .epoch = 8};
+    for (int crashed = 0; crashed < 2; crashed++) {
+        w->vm = host_vm_new(w->arena, VM);
+        give(w, start_command(w, 5, 0));
+        if (crashed) {
+            look(w);
+            looked(w, DOMAIN_OURS, 8);
+        } else {
+            done(w, (VbEffectResult){.error = error_make(w->arena, ERROR_CODE_STALE_EPOCH, "newer"),
+                                     .nothing_created = TRUE,
+                                     .facts = newer});
+        }
+        sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STARTED, ERROR_CODE_STALE_EPOCH);
+        expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
+        looked(w, DOMAIN_OURS, 8);
+        expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+        HostReport *report =
+            sent_answer(w, HOST_REPORT__REPORT_DOMAIN_OBSERVED, ERROR_CODE_UNSPECIFIED);
+        assert_int_equal(report->epoch, 8);
+        assert_int_equal(w->vm->epoch, 8);
+        assert_true(w->vm->domain_expected);
+    }
 }
 
 /* --- Repeats */
@@ -526,10 +580,34 @@ static void late_stop_is_done_only_with_force(void **state)
     sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_EXPIRED);
     give(w, stop_command(w, 3, STOP_MODE_FORCED, w->now_ms));
     expect_phase(w, HOST_PHASE_WORKING, EFFECT_STOP);
-    failed(w, ERROR_CODE_HYPERVISOR);
-    sent(w);
+    failed(w, ERROR_CODE_PREEMPTED);
+    sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_PREEMPTED);
     give(w, stop_command(w, 3, STOP_MODE_GRACEFUL_THEN_FORCED, w->now_ms));
     expect_phase(w, HOST_PHASE_WORKING, EFFECT_STOP);
+}
+
+static void stop_that_libvirt_refuses_is_looked_after(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    give(w, stop_command(w, 3, STOP_MODE_FORCED, 0));
+    failed(w, ERROR_CODE_HYPERVISOR);
+    sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_HYPERVISOR);
+    expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
+    looked(w, DOMAIN_OURS, 3);
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+    assert_true(sent_answer(w, HOST_REPORT__REPORT_DOMAIN_OBSERVED, ERROR_CODE_UNSPECIFIED)
+                    ->domain_observed->running);
+}
+
+static void forced_stops_and_forgetting_preempt(void **state)
+{
+    World *w = *state;
+    assert_true(host_command_preempts(stop_command(w, 3, STOP_MODE_FORCED, 0)));
+    assert_true(host_command_preempts(forget_command(w, 3)));
+    assert_false(host_command_preempts(stop_command(w, 3, STOP_MODE_GRACEFUL, 0)));
+    assert_false(host_command_preempts(stop_command(w, 3, STOP_MODE_GRACEFUL_THEN_FORCED, 0)));
+    assert_false(host_command_preempts(start_command(w, 3, 0)));
 }
 
 static void stop_of_what_does_not_run_is_a_success(void **state)
@@ -548,11 +626,12 @@ static void stop_with_ovs_down_is_still_a_stop(void **state)
     run(w, 3);
     give(w, stop_command(w, 3, STOP_MODE_FORCED, 0));
     done(w, (VbEffectResult){.stop_reason = STOP_REASON_REQUESTED});
-    failed(w, ERROR_CODE_OVS_UNAVAILABLE);
+    left(w, ERROR_CODE_OVS_UNAVAILABLE, LEFT_PORTS);
     expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
     sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
     assert_false(w->vm->domain_expected);
     assert_int_equal(w->vm->n_ports, 2);
+    assert_true(host_vm_wants_look(w->vm)); /* The tick unplugs them. */
 }
 
 static void stop_whose_state_is_not_on_disk_is_an_error(void **state)
@@ -561,7 +640,7 @@ static void stop_whose_state_is_not_on_disk_is_an_error(void **state)
     run(w, 3);
     give(w, stop_command(w, 3, STOP_MODE_FORCED, 0));
     done(w, (VbEffectResult){.stop_reason = STOP_REASON_REQUESTED});
-    failed(w, ERROR_CODE_STORAGE_IO);
+    left(w, ERROR_CODE_STORAGE_IO, LEFT_FILES);
     expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
     sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_STORAGE_IO);
     assert_int_equal(w->vm->n_state_paths, 2);
@@ -615,25 +694,78 @@ static void volumes_are_answered_with_each_result(void **state)
     assert_int_equal(host_report_topic(report), TOPIC_VOLUME_REPORTS);
 }
 
-static void forgotten_only_once_all_is_gone(void **state)
+static void deletion_waits_for_the_end_of_the_domain(void **state)
 {
     World *w = *state;
     run(w, 3);
-    give(w, forget_command(w, 3));
-    expect_phase(w, HOST_PHASE_WORKING, EFFECT_FORGET);
-    failed(w, ERROR_CODE_OVS_UNAVAILABLE);
+    HostCommand *command = delete_command(w, 3);
+    Volume *volume = ARENA_MSG(w->arena, volume);
+    volume->uuid = (char *)VM;
+    ARENA_APPEND(w->arena, command->delete_volumes->n_volumes, command->delete_volumes->volumes,
+                 volume);
+    give(w, command);
+    expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
+    look(w); /* A crash. */
+    looked(w, DOMAIN_OURS, 3);
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
     HostReport *report =
-        sent_answer(w, HOST_REPORT__REPORT_VM_FORGOTTEN, ERROR_CODE_OVS_UNAVAILABLE);
-    assert_int_equal(host_report_topic(report), TOPIC_VM_REPORTS);
-    assert_false(w->vm->forgotten);
-    give(w, forget_command(w, 3));
+        sent_answer(w, HOST_REPORT__REPORT_VOLUMES_DELETED, ERROR_CODE_VOLUME_BUSY);
+    assert_int_equal(report->volumes_deleted->n_results, 1);
+    assert_string_equal(report->volumes_deleted->results[0]->volume->uuid, VM);
+    assert_int_equal(report->volumes_deleted->results[0]->error->code, ERROR_CODE_VOLUME_BUSY);
+    assert_true(w->vm->domain_expected);
+    /* Gone meanwhile: deleted first, then its end is told. */
+    give(w, command);
+    looked(w, DOMAIN_NONE, 0);
+    expect_phase(w, HOST_PHASE_WORKING, EFFECT_DELETE_VOLUMES);
     done(w, (VbEffectResult){0});
-    sent_answer(w, HOST_REPORT__REPORT_VM_FORGOTTEN, ERROR_CODE_UNSPECIFIED);
+    sent_answer(w, HOST_REPORT__REPORT_VOLUMES_DELETED, ERROR_CODE_UNSPECIFIED);
+    expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
+    looked(w, DOMAIN_NONE, 0);
+    done(w, (VbEffectResult){0});
+    sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
+}
+
+static void forgotten_only_once_all_is_gone(void **state)
+{
+    static const ErrorCode away[] = {ERROR_CODE_OVS_UNAVAILABLE, ERROR_CODE_HYPERVISOR_UNAVAILABLE,
+                                     ERROR_CODE_STORAGE_IO};
+    World *w = *state;
+    run(w, 3);
+    give(w, forget_command(w, 3));
+    for (size_t i = 0; i < G_N_ELEMENTS(away); i++) {
+        expect_phase(w, HOST_PHASE_WORKING, EFFECT_FORGET);
+        failed(w, away[i]);
+        expect_silent(w);
+        assert_false(w->vm->forgotten);
+        assert_true(host_vm_wants_look(w->vm));
+        look(w);
+    }
+    done(w, (VbEffectResult){0});
+    HostReport *report = sent_answer(w, HOST_REPORT__REPORT_VM_FORGOTTEN, ERROR_CODE_UNSPECIFIED);
+    assert_int_equal(host_report_topic(report), TOPIC_VM_REPORTS);
+    assert_true(w->vm->forgotten);
+    give(w, delete_command(w, 3)); /* The journal goes in the end. */
+    done(w, (VbEffectResult){0});
+    sent(w);
     assert_true(w->vm->forgotten);
     assert_false(w->vm->domain_expected);
     assert_int_equal(w->vm->n_ports, 0);
     give(w, create_command(w, 4, 0));
     assert_false(w->vm->forgotten);
+}
+
+static void forgetting_ends_where_another_domain_stands(void **state)
+{
+    static const ErrorCode rows[] = {ERROR_CODE_STALE_EPOCH, ERROR_CODE_FOREIGN_DOMAIN};
+    World *w = *state;
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        w->vm = host_vm_new(w->arena, VM);
+        give(w, forget_command(w, 3));
+        failed(w, rows[i]);
+        sent_answer(w, HOST_REPORT__REPORT_VM_FORGOTTEN, rows[i]);
+        expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
+    }
 }
 
 static void unsupported_and_unknown_commands_are_refused(void **state)
@@ -751,9 +883,9 @@ static void crash_during_other_commands_runs_them_again(void **state)
     look(w);
     expect_phase(w, HOST_PHASE_WORKING, EFFECT_CREATE_VOLUMES);
     w->now_ms = 5000;
-    look(w);
+    look(w); /* Nobody may be told that nothing was done. */
     expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
-    sent_answer(w, HOST_REPORT__REPORT_VOLUMES_CREATED, ERROR_CODE_EXPIRED);
+    sent_answer(w, HOST_REPORT__REPORT_VOLUMES_CREATED, ERROR_CODE_INTERRUPTED);
 
     give(w, delete_command(w, 3));
     look(w);
@@ -874,6 +1006,16 @@ static void look_adopts_a_domain_that_a_lost_journal_knew(void **state)
     sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STARTED, ERROR_CODE_STALE_EPOCH);
 }
 
+/* Else no clean-up would ever dare to touch it. */
+static void look_takes_down_a_half_started_domain_that_a_lost_journal_knew(void **state)
+{
+    World *w = *state;
+    look(w);
+    done(w, (VbEffectResult){.facts = {.presence = DOMAIN_OURS, .epoch = 7, .starting_up = TRUE}});
+    expect_phase(w, HOST_PHASE_STOPPED_CLEANUP, EFFECT_CLEAN_UP);
+    assert_int_equal(w->vm->epoch, 7);
+}
+
 static void look_leaves_a_foreign_domain_alone(void **state)
 {
     World *w = *state;
@@ -928,7 +1070,7 @@ static void end_whose_state_is_not_on_disk_is_told_as_an_error(void **state)
     run(w, 3);
     domain_event(w, DOMAIN_EVENT_STOPPED, STOP_REASON_CRASHED);
     looked(w, DOMAIN_NONE, 0);
-    failed(w, ERROR_CODE_STORAGE_IO);
+    left(w, ERROR_CODE_STORAGE_IO, LEFT_FILES);
     expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
     sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_STORAGE_IO);
     assert_true(w->vm->domain_expected);
@@ -1000,6 +1142,8 @@ int main(void)
         ROW(start_does_not_go_on_before_the_older_domain_is_gone_for_certain),
         ROW(start_that_expires_while_the_older_domain_goes_is_not_run),
         ROW(start_of_the_epoch_that_runs_is_looked_after_not_run),
+        ROW(expired_start_of_the_epoch_that_runs_is_found_running),
+        ROW(start_that_finds_a_newer_domain_leaves_it_and_the_vm_free),
         ROW(repeat_of_an_answered_command_gets_the_same_report),
         ROW(replaced_topic_begins_anew),
         ROW(command_waits_while_another_is_worked_on),
@@ -1007,12 +1151,16 @@ int main(void)
         ROW(stop_that_the_guest_ignores_changes_nothing),
         ROW(guest_that_ends_just_after_its_deadline_is_looked_after),
         ROW(late_stop_is_done_only_with_force),
+        ROW(stop_that_libvirt_refuses_is_looked_after),
+        ROW(forced_stops_and_forgetting_preempt),
         ROW(stop_of_what_does_not_run_is_a_success),
         ROW(stop_with_ovs_down_is_still_a_stop),
         ROW(stop_whose_state_is_not_on_disk_is_an_error),
         ROW(stop_stays_silent_while_libvirt_is_gone),
         ROW(volumes_are_answered_with_each_result),
+        ROW(deletion_waits_for_the_end_of_the_domain),
         ROW(forgotten_only_once_all_is_gone),
+        ROW(forgetting_ends_where_another_domain_stands),
         ROW(unsupported_and_unknown_commands_are_refused),
         ROW(crash_during_start_found_running),
         ROW(crash_during_start_is_never_run_again),
@@ -1026,6 +1174,7 @@ int main(void)
         ROW(look_without_an_answer_waits_in_silence),
         ROW(look_takes_down_a_domain_of_an_older_epoch),
         ROW(look_adopts_a_domain_that_a_lost_journal_knew),
+        ROW(look_takes_down_a_half_started_domain_that_a_lost_journal_knew),
         ROW(look_leaves_a_foreign_domain_alone),
         ROW(look_of_an_idle_vm_says_nothing),
         ROW(domain_that_ends_is_looked_after_cleaned_up_and_reported),

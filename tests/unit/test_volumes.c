@@ -48,6 +48,8 @@ typedef struct {
     int cause;
     guint64 free_bytes; /* 0: as it is. */
     guint syncs;
+    const char *swap_path; /* Becomes a link to swap_target as soon as it was looked at. */
+    const char *swap_target;
     char *folder;   /* The trace names paths below it only. */
     GString *trace; /* Of the calls that change names or make them durable; NULL: none is kept. */
     GHashTable *open_paths; /* File descriptor -> path */
@@ -117,7 +119,15 @@ static int faulty_close(VbFiles *self, int fd)
 
 static int faulty_lstat(VbFiles *self, const char *path, struct stat *ret_stat)
 {
-    return fails(self) ? -1 : REAL(lstat, path, ret_stat);
+    FaultyFiles *faulty = (FaultyFiles *)self;
+    int result = fails(self) ? -1 : REAL(lstat, path, ret_stat);
+    if (result == 0 && g_strcmp0(path, faulty->swap_path) == 0) {
+        g_autofree char *aside = g_strdup_printf("%s.aside", path);
+        assert_int_equal(rename(path, aside), 0);
+        assert_int_equal(symlink(faulty->swap_target, path), 0);
+        faulty->swap_path = NULL;
+    }
+    return result;
 }
 
 static int faulty_rename(VbFiles *self, const char *from, const char *to)
@@ -598,13 +608,77 @@ static void make_image(World *world, const char *name, const char *format)
         0);
 }
 
+static void run_qemu_img(const char *const *argv)
+{
+    int status = -1;
+    assert_true(g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL,
+                             &status, NULL));
+    assert_int_equal(status, 0);
+}
+
+static void refuse_image(World *world, const char *name)
+{
+    Volume *disk = root_disk(world);
+    disk->image = (char *)name;
+    const ImageMode modes[] = {IMAGE_MODE_COPY, IMAGE_MODE_OVERLAY};
+    for (size_t i = 0; i < G_N_ELEMENTS(modes); i++) {
+        disk->image_mode = modes[i];
+        VbEffectResult result = run_create(world, command_of(world, NULL, disk, NULL));
+        assert_refused(&result, ERROR_CODE_UNSUPPORTED, in_pool(world, "images"));
+        assert_refused(&result, ERROR_CODE_UNSUPPORTED, name);
+        assert_refused(&result, ERROR_CODE_UNSUPPORTED, "flatten");
+        assert_false(is_there(in_pool(world, ROOT_PATH)));
+    }
+}
+
+/* The agent reads images as root: one that names another file would hand the host's files out. */
+static void refuses_images_that_name_other_files(void **state)
+{
+    World *world = *state;
+    const char *secret = in_root(world, "secret");
+    g_autofree char *text = g_strnfill(MIB / 2, 's');
+    write_file(secret, text, MIB / 2);
+    const char *backed = in_pool(world, "images/backed.qcow2");
+    run_qemu_img((const char *[]){"qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b",
+                                  secret, backed, NULL});
+    refuse_image(world, "backed.qcow2");
+    assert_int_equal(rename(backed, in_pool(world, "images/backed.raw")), 0);
+    refuse_image(world, "backed.raw"); /* A name says nothing of what is in the file. */
+    const char *option = arena_printf(world->arena, "data_file=%s", in_root(world, "outside"));
+    run_qemu_img((const char *[]){"qemu-img", "create", "-q", "-f", "qcow2", "-o", option,
+                                  in_pool(world, "images/outside.qcow2"), "512K", NULL});
+    refuse_image(world, "outside.qcow2");
+    const char *extents = "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\n"
+                          "createType=\"monolithicFlat\"\nRW 1024 FLAT \"%s\" 0\n";
+    const char *descriptor = arena_printf(world->arena, extents, secret);
+    write_file(in_pool(world, "images/extents.raw"), descriptor, -1);
+    refuse_image(world, "extents.raw");
+    /* Whoever only asks what it is would wait for a writer of the FIFO for ever. */
+    assert_int_equal(mkfifo(in_root(world, "fifo"), 0600), 0);
+    descriptor = arena_printf(world->arena, extents, in_root(world, "fifo"));
+    write_file(in_pool(world, "images/extents.raw"), descriptor, -1);
+    refuse_image(world, "extents.raw");
+}
+
+static void refuses_images_of_other_formats(void **state)
+{
+    World *world = *state;
+    const char *formats[] = {"vmdk", "vhdx", "vdi", "vpc", "qed", "qcow"};
+    for (size_t i = 0; i < G_N_ELEMENTS(formats); i++) {
+        run_qemu_img((const char *[]){"qemu-img", "create", "-q", "-f", formats[i],
+                                      in_pool(world, "images/other"), "512K", NULL});
+        refuse_image(world, "other");
+    }
+}
+
 static void copies_and_overlays_images(void **state)
 {
     World *world = *state;
     mode_t before = umask(022);
     make_image(world, "images/base.qcow2", "qcow2");
+    make_image(world, "images/misnamed.raw", "qcow2");
     Volume *copy = root_disk(world);
-    copy->image = (char *)"base.qcow2";
+    copy->image = (char *)"misnamed.raw";
     copy->capacity_bytes = 0;
     Volume *larger = data_disk(world);
     larger->image = (char *)"base.qcow2";
@@ -722,6 +796,35 @@ static void refuses_storages(void **state)
     volume->storage = &world->local.ref;
     world->faulty.free_bytes = MIB; /* Room for either of the two. */
     refuse(world, &world->plain, volume, ERROR_CODE_STORAGE_FULL, "1048576 bytes left");
+}
+
+/* More volumes than a VM can have, each with the longest of texts. */
+static void reports_of_many_refusals_fit_a_message(void **state)
+{
+    World *world = *state;
+    for (guint i = 0; i < 40; i++) {
+        g_ptr_array_add(world->config.storages, &world->nfs); /* Each is named in the error. */
+    }
+    world->nfs.ref.name = (char *)"a-storage-whose-name-alone-takes-quite-some-room";
+    StorageRef other = world->local.ref;
+    other.name = (char *)"other";
+    CreateVolumes *command = command_of(world, NULL, NULL);
+    for (guint i = 0; i < 66; i++) {
+        Volume *disk = root_disk(world);
+        disk->storage = &other;
+        ARENA_APPEND(world->arena, command->n_volumes, command->volumes, disk);
+    }
+    VbEffectResult created = run_create(world, command);
+    VbEffectResult deleted = run_delete(world, command);
+    const VolumesCreated *body = created.report->volumes_created;
+    assert_int_equal(body->n_results, command->n_volumes);
+    assert_true(strlen(body->results[0]->error->message) > 900); /* The first is whole. */
+    for (size_t i = 0; i < body->n_results; i++) {
+        assert_int_equal(body->results[i]->error->code, ERROR_CODE_STORAGE_NOT_FOUND);
+        assert_non_null(strstr(body->results[i]->error->message, ROOT_UUID));
+    }
+    assert_true(host_report__get_packed_size(created.report) < 32 * 1024);
+    assert_true(host_report__get_packed_size(deleted.report) < 32 * 1024);
 }
 
 static void refuses_paths(void **state)
@@ -1192,17 +1295,38 @@ static void expects_the_tpm_state(void **state)
     assert_int_equal(prepare_tpm(world, TRUE), ERROR_CODE_TPM_STATE_MISSING);
 }
 
+/* swtpm's user owns tpm2/ and may change it at any moment; the agent removes it as root. */
+static void a_deletion_is_not_led_out_of_the_tpm(void **state)
+{
+    World *world = *state;
+    CreateVolumes *command = command_of(world, NULL, tpm(world), NULL);
+    create(world, command);
+    const char *victim = in_root(world, "victim/file");
+    write_file(victim, "kept", 4);
+    write_file(in_pool(world, TPM_PATH "/tpm2/folder/file"), "bait", 4);
+    world->faulty.swap_path = in_pool(world, TPM_PATH "/tpm2/folder");
+    world->faulty.swap_target = in_root(world, "victim");
+    VbEffectResult result = run_delete(world, command);
+    assert_true(is_there(victim));
+    assert_refused(&result, ERROR_CODE_STORAGE_IO, "tpm2/folder");
+    assert_int_equal(prepare_tpm(world, FALSE), ERROR_CODE_STORAGE_IO);
+    assert_true(is_there(victim));
+}
+
 static void syncs_state(void **state)
 {
     World *world = *state;
     create(world, command_of(world, &world->plain, nvram(world), tpm(world), NULL));
     write_file(in_pool(world, TPM_PATH "/tpm2/tpm2-00.permall"), "state", 5);
     assert_int_equal(symlink("/nowhere", in_pool(world, TPM_PATH "/tpm2/link")), 0);
+    /* swtpm makes no folders: one in tpm2/ is not walked into. */
+    write_file(in_pool(world, TPM_PATH "/tpm2/folder/file"), "bait", 4);
     world->faulty.syncs = 0;
     assert_true(state_sync(&world->host, in_pool(world, NVRAM_PATH), NULL));
     assert_int_equal(world->faulty.syncs, 1);
     assert_true(state_sync(&world->host, in_pool(world, TPM_PATH), NULL));
-    assert_int_equal(world->faulty.syncs, 4); /* The file, tpm2/ and the volume's folder. */
+    /* The file, tpm2/ and the volume's folder. */
+    assert_int_equal(world->faulty.syncs, 4);
     g_autoptr(GError) error = NULL;
     assert_false(state_sync(&world->host, in_pool(world, "gone"), &error));
     assert_int_equal(error->code, ERROR_CODE_STORAGE_IO);
@@ -1329,10 +1453,13 @@ int main(void)
         TEST(one_volume_named_twice_is_made_once),
         TEST(secure_boot_gets_enrolled_keys),
         TEST(copies_and_overlays_images),
+        TEST(refuses_images_that_name_other_files),
+        TEST(refuses_images_of_other_formats),
         TEST(refuses_a_disk_smaller_than_its_image),
         TEST(never_makes_anew),
         TEST(what_existed_once_is_missed),
         TEST(refuses_storages),
+        TEST(reports_of_many_refusals_fit_a_message),
         TEST(refuses_paths),
         TEST(refuses_disks),
         TEST(refuses_firmware),
@@ -1353,6 +1480,7 @@ int main(void)
         TEST(verifies_who_owns_it),
         TEST(links_the_tpm),
         TEST(expects_the_tpm_state),
+        TEST(a_deletion_is_not_led_out_of_the_tpm),
         TEST(syncs_state),
         TEST(resolves_firmware),
         TEST(keeps_to_the_pinned_size),
