@@ -366,9 +366,27 @@ static gboolean topic_ensure(VbAgentBus *bus, GError **error)
     return partitions == 1;
 }
 
+/* The first record to a topic that was never looked up waits a second with librdkafka, and it would be the answer to the first command. */
+static gboolean reports_look_up(VbAgentBus *bus, GError **error)
+{
+    static const VbTopic topics[] = {TOPIC_VM_REPORTS, TOPIC_VOLUME_REPORTS, TOPIC_HOSTS};
+    for (size_t i = 0; i < G_N_ELEMENTS(topics); i++) {
+        g_autofree char *name = topic_name(bus->prefix, topics[i], NULL);
+        int partitions = kafka_partitions(bus->producer, name, OPEN_TIMEOUT_MS, error);
+        if (partitions == 0) {
+            g_set_error(error, BUS_ERROR, BUS_ERROR_ABORT,
+                        "topic %s does not exist: run virtbusctl topics create", name);
+        }
+        if (partitions <= 0) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 gboolean agent_bus_open(VbAgentBus *bus, VbAgentTopic *ret_topic, GError **error)
 {
-    if (!topic_ensure(bus, error)) {
+    if (!reports_look_up(bus, error) || !topic_ensure(bus, error)) {
         return FALSE;
     }
     gint64 first = 0;

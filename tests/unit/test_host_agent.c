@@ -62,8 +62,9 @@ static VbAgent *agent_over(VbHost *host)
 static void vm_that_waits_costs_no_other_its_thread(void **state)
 {
     (void)state;
-    Crowd crowd = {.interface = {.look = crowd_look}, .wanted = N_VMS};
-    VbHost host = {.hypervisor = &crowd.interface};
+    /* Static: threads that wait in vain outlive a test that fails. */
+    static Crowd crowd = {.interface = {.look = crowd_look}, .wanted = N_VMS};
+    static VbHost host = {.hypervisor = &crowd.interface};
     VbAgent *agent = agent_over(&host);
     for (guint i = 0; i < N_VMS; i++) {
         char uuid[UUID_TEXT_BYTES];
