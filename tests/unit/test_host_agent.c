@@ -49,13 +49,18 @@ static gboolean crowd_look(VbHypervisor *self, VbArena *arena, const char *vm_uu
     return all;
 }
 
+/* An agent lives as long as its process, so it has no end of its own: it stays reachable here. */
+static VbAgent *volatile agents[2];
+
 static VbAgent *agent_over(VbHost *host)
 {
+    static guint n_agents;
     static VbHostConfig config = {.state_dir = (char *)"/nonexistent"};
     host->config = &config;
     VbAgentConfig agent_config = {.host = host, .version = "test"};
     VbAgent *agent = agent_new(&agent_config);
     agent_work_start(agent);
+    agents[n_agents++] = agent;
     return agent;
 }
 
