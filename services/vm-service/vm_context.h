@@ -52,6 +52,8 @@ HostCommand *vm_ask_host(VmContext *ctx, const char *host_uuid, gint64 expires_m
 void vm_start_begin(VmContext *ctx, const VmCommand *command);
 void vm_stop_begin(VmContext *ctx, const VmCommand *command, OperationKind kind, StopMode mode);
 void vm_expunge_begin(VmContext *ctx, const VmCommand *command);
+void vm_change_volumes_begin(VmContext *ctx, const VmCommand *command);
+void vm_release(VmContext *ctx, const VmCommand *command);
 void vm_on_volume_event(VmContext *ctx, const VolumeEvent *event);
 void vm_on_report(VmContext *ctx, const HostReport *report);
 void vm_on_runtime(VmContext *ctx, const RuntimeInput *input);

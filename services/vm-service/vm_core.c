@@ -45,8 +45,11 @@ enum { LOGIC_VERSION = 1 };
 typedef void (*CommandHandler)(VmContext *ctx, const VmCommand *command);
 
 static void create_vm(VmContext *ctx, const VmCommand *command);
+static void update_vm(VmContext *ctx, const VmCommand *command);
 static void stop_vm(VmContext *ctx, const VmCommand *command);
 static void destroy_vm(VmContext *ctx, const VmCommand *command);
+static void recover_vm(VmContext *ctx, const VmCommand *command);
+static void confirm_host_down(VmContext *ctx, const VmCommand *command);
 static void get_vm(VmContext *ctx, const VmCommand *command);
 static void list_volumes(VmContext *ctx, const VmCommand *command);
 
@@ -58,19 +61,19 @@ typedef struct {
 } Row;
 
 static const Row rows[] = {
-    {VM_COMMAND__COMMAND_UPDATE_VM, "UpdateVm", AT_REST, NULL},
+    {VM_COMMAND__COMMAND_UPDATE_VM, "UpdateVm", AT_REST, update_vm},
     {VM_COMMAND__COMMAND_START_VM, "StartVm", AT_REST, vm_start_begin},
     {VM_COMMAND__COMMAND_STOP_VM, "StopVm", IN(RUNNING) | IN(PAUSED) | IN(UNKNOWN) | IN_TRANSIT,
      stop_vm},
     {VM_COMMAND__COMMAND_REBOOT_VM, "RebootVm", IN(RUNNING), NULL},
     {VM_COMMAND__COMMAND_DESTROY_VM, "DestroyVm",
      AT_REST | IN(RUNNING) | IN(PAUSED) | IN(UNKNOWN) | IN_TRANSIT, destroy_vm},
-    {VM_COMMAND__COMMAND_RECOVER_VM, "RecoverVm", IN(DESTROYED), NULL},
+    {VM_COMMAND__COMMAND_RECOVER_VM, "RecoverVm", IN(DESTROYED), recover_vm},
     {VM_COMMAND__COMMAND_EXPUNGE_VM, "ExpungeVm", IN(DESTROYED), vm_expunge_begin},
-    {VM_COMMAND__COMMAND_RESET_NVRAM, "ResetNvram", AT_REST, NULL},
-    {VM_COMMAND__COMMAND_ADOPT_VOLUME, "AdoptVolume", AT_REST, NULL},
-    {VM_COMMAND__COMMAND_CONFIRM_HOST_DOWN, "ConfirmHostDown", IN(UNKNOWN), NULL},
-    {VM_COMMAND__COMMAND_RELEASE_QUARANTINE, "ReleaseQuarantine", IN(QUARANTINED), NULL},
+    {VM_COMMAND__COMMAND_RESET_NVRAM, "ResetNvram", AT_REST, vm_change_volumes_begin},
+    {VM_COMMAND__COMMAND_ADOPT_VOLUME, "AdoptVolume", AT_REST, vm_change_volumes_begin},
+    {VM_COMMAND__COMMAND_CONFIRM_HOST_DOWN, "ConfirmHostDown", IN(UNKNOWN), confirm_host_down},
+    {VM_COMMAND__COMMAND_RELEASE_QUARANTINE, "ReleaseQuarantine", IN(QUARANTINED), vm_release},
     {VM_COMMAND__COMMAND_ATTACH_NIC, "AttachNic", IN(RUNNING), NULL},
     {VM_COMMAND__COMMAND_DETACH_NIC, "DetachNic", IN(RUNNING), NULL},
     {VM_COMMAND__COMMAND_MIGRATE_VM, "MigrateVm", IN(RUNNING), NULL},
@@ -173,6 +176,15 @@ static void on_command(VmContext *ctx, const VmCommand *command)
         vm_reply(ctx, request_id, illegal_status(ctx, row));
         return;
     }
+    if (ctx->vm->operation != NULL && kind != VM_COMMAND__COMMAND_STOP_VM &&
+        kind != VM_COMMAND__COMMAND_DESTROY_VM) {
+        vm_reply(ctx, request_id,
+                 error_make(ctx->arena, ERROR_CODE_BUSY,
+                            "VM %s is %s, and its %s runs: wait for the reply", ctx->vm_uuid,
+                            ENUM_LABEL(vm_status, ctx->vm->status),
+                            ENUM_LABEL(operation_kind, ctx->vm->operation->kind)));
+        return;
+    }
     if (row->handler == NULL) {
         vm_reply(ctx, request_id,
                  error_make(ctx->arena, ERROR_CODE_UNSUPPORTED,
@@ -181,6 +193,24 @@ static void on_command(VmContext *ctx, const VmCommand *command)
         return;
     }
     row->handler(ctx, command);
+}
+
+/* A TPM keeps its identity and its volume as long as the VM exists, also when it is taken out for a
+ * while: its entity is derived, and its volume found by type. */
+static void spec_take(VmContext *ctx, VmRecord *vm, VmSpec *spec)
+{
+    vm->spec = spec;
+    vm->nvram_needed = vm_spec_needs_nvram(spec, ctx->settings);
+    if (spec->tpm == NULL) {
+        vm->tpm = NULL;
+        return;
+    }
+    if (vm->tpm == NULL) {
+        vm->tpm = ARENA_MSG(ctx->arena, tpm_device);
+        vm->tpm->uuid = uuid_derive(ctx->arena, ctx->vm_uuid, "tpm");
+        vm->tpm->version = TPM_VERSION_2_0;
+    }
+    vm->tpm->model = spec->tpm->model == TPM_MODEL_TIS ? TPM_MODEL_TIS : TPM_MODEL_CRB;
 }
 
 static void create_vm(VmContext *ctx, const VmCommand *command)
@@ -200,15 +230,8 @@ static void create_vm(VmContext *ctx, const VmCommand *command)
         return;
     }
     VmRecord *vm = ARENA_MSG(ctx->arena, vm_record);
-    vm->spec = spec;
     vm->created_ms = ctx->now_ms;
-    vm->nvram_needed = vm_spec_needs_nvram(spec, ctx->settings);
-    if (spec->tpm != NULL) {
-        vm->tpm = ARENA_MSG(ctx->arena, tpm_device);
-        vm->tpm->uuid = uuid_derive(ctx->arena, ctx->vm_uuid, "tpm");
-        vm->tpm->version = TPM_VERSION_2_0;
-        vm->tpm->model = spec->tpm->model == TPM_MODEL_TIS ? TPM_MODEL_TIS : TPM_MODEL_CRB;
-    }
+    spec_take(ctx, vm, spec);
     StateRecord *state = ARENA_MSG(ctx->arena, state_record);
     state->body_case = STATE_RECORD__BODY_VM;
     state->vm = vm;
@@ -216,6 +239,36 @@ static void create_vm(VmContext *ctx, const VmCommand *command)
     ctx->vm = vm;
     vm_status_set(ctx, VM_STATUS_CREATED, CAUSE_REQUEST, NULL);
     vm_reply(ctx, command->request_id, NULL);
+}
+
+static gboolean is_same_storage(const StorageRef *a, const StorageRef *b)
+{
+    if (a == NULL || b == NULL) {
+        return a == b;
+    }
+    return a->type == b->type && strcmp(a->name, b->name) == 0;
+}
+
+/* The whole configuration anew. Volumes, pinned hardware and the variable store stay what they are. */
+static void update_vm(VmContext *ctx, const VmCommand *command)
+{
+    VmRecord *vm = ctx->vm;
+    Error *error = NULL;
+    VmSpec *spec =
+        vm_spec_resolve(ctx->arena, ctx->vm_uuid, command->update_vm->spec, ctx->settings, &error);
+    if (spec != NULL && vm->epoch > 0 && !is_same_storage(spec->storage, vm->spec->storage)) {
+        error = error_make(ctx->arena, ERROR_CODE_UNSUPPORTED,
+                           "VM %s has been started, so its volumes are on storage %s: they cannot "
+                           "move to another one",
+                           ctx->vm_uuid, vm->spec->storage != NULL ? vm->spec->storage->name : "-");
+    }
+    if (error == NULL) {
+        if (spec->nvram != NULL && vm->spec->nvram != NULL) {
+            spec->nvram->volume_uuid = vm->spec->nvram->volume_uuid;
+        }
+        spec_take(ctx, vm, spec);
+    }
+    vm_reply(ctx, command->request_id, error);
 }
 
 static void stop_vm(VmContext *ctx, const VmCommand *command)
@@ -241,6 +294,28 @@ static void stop_vm(VmContext *ctx, const VmCommand *command)
 static void destroy_vm(VmContext *ctx, const VmCommand *command)
 {
     vm_stop_begin(ctx, command, OPERATION_KIND_DESTROY, STOP_MODE_FORCED);
+}
+
+static void recover_vm(VmContext *ctx, const VmCommand *command)
+{
+    vm_status_set(ctx, VM_STATUS_STOPPED, CAUSE_REQUEST, NULL);
+    vm_reply(ctx, command->request_id, NULL);
+}
+
+/* The one way out of Unknown that no host takes part in: the operator answers for the fencing. Should
+ * the host come back with the domain after all, it is stopped there (vm_saga.c). */
+static void confirm_host_down(VmContext *ctx, const VmCommand *command)
+{
+    const char *host_uuid = command->confirm_host_down->host_uuid;
+    if (strcmp(host_uuid, ctx->vm->host_uuid) != 0) {
+        vm_reply(ctx, command->request_id,
+                 error_make(ctx->arena, ERROR_CODE_INVALID_ARGUMENT,
+                            "VM %s is on host %s, not on %s: confirm for that host", ctx->vm_uuid,
+                            ctx->vm->host_uuid, host_uuid));
+        return;
+    }
+    vm_status_set(ctx, VM_STATUS_STOPPED, CAUSE_HOST_CONFIRMED_DOWN, NULL);
+    vm_reply(ctx, command->request_id, NULL);
 }
 
 /* Reads change nothing, so their version is the record's own and their replies are not kept. */

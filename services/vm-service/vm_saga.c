@@ -269,8 +269,7 @@ static void on_domain_started(VmContext *ctx, const HostReport *report)
     }
 }
 
-/* --- Stop and destroy
- * ----------------------------------------------------------------------------------------- */
+/* ---- Stop and destroy */
 
 /* A destroy or a forced stop takes the place of what runs; that request's answer is PREEMPTED. TRUE
  * when no host can have been asked to start anything. */
@@ -473,8 +472,37 @@ static void on_volumes_expunged(VmContext *ctx, const VolumesExpunged *expunged)
     shrink(ctx);
 }
 
-/* --- What drives the sagas on
- * --------------------------------------------------------------------------------- */
+/* ---- ResetNvram and AdoptVolume: the VM is at rest and stays so */
+
+void vm_change_volumes_begin(VmContext *ctx, const VmCommand *command)
+{
+    VmRecord *vm = ctx->vm;
+    gboolean reset = command->command_case == VM_COMMAND__COMMAND_RESET_NVRAM;
+    if (reset && !vm_spec_needs_nvram(vm->spec, ctx->settings)) {
+        vm_reply(ctx, command->request_id,
+                 error_make(ctx->arena, ERROR_CODE_UNSUPPORTED,
+                            "VM %s needs no variable store, so there is none to reset",
+                            ctx->vm_uuid));
+        return;
+    }
+    Operation *operation = vm_operation_begin(
+        ctx, reset ? OPERATION_KIND_RESET_NVRAM : OPERATION_KIND_ADOPT_VOLUME, command->request_id,
+        "", timeout_or(command, ctx->settings->start_timeout_ms));
+    vm_operation_phase(ctx, OPERATION_PHASE_CHANGING_VOLUMES, operation->deadline_ms);
+    VolumeCommand *ask = vm_ask_volumes(ctx, operation->deadline_ms - DEADLINE_MARGIN_MS);
+    if (reset) {
+        ask->command_case = VOLUME_COMMAND__COMMAND_REPLACE_NVRAM;
+        ask->replace_nvram = ARENA_MSG(ctx->arena, replace_nvram);
+        ask->replace_nvram->spec = vm->spec;
+        ask->replace_nvram->firmware_class = vm_spec_firmware_class(ctx->arena, vm->spec);
+    } else {
+        ask->command_case = VOLUME_COMMAND__COMMAND_CHOOSE_VOLUME;
+        ask->choose_volume = ARENA_MSG(ctx->arena, choose_volume);
+        ask->choose_volume->volume_uuid = command->adopt_volume->volume_uuid;
+    }
+}
+
+/* ---- What drives the sagas on */
 
 static void on_volumes_read(VmContext *ctx, const VolumeEvent *event)
 {
@@ -524,10 +552,113 @@ void vm_on_volume_event(VmContext *ctx, const VolumeEvent *event)
         vm_warn(ctx, event->volume_warning->error, event->volume_warning->volume_uuid);
         return;
     case VOLUME_EVENT__EVENT_NVRAM_REPLACED:
+        if (is_operation(ctx, OPERATION_KIND_RESET_NVRAM, event->operation_id)) {
+            vm_operation_end(ctx, event->nvram_replaced->error);
+        }
+        return;
     case VOLUME_EVENT__EVENT_VOLUME_CHOSEN:
+        if (is_operation(ctx, OPERATION_KIND_ADOPT_VOLUME, event->operation_id)) {
+            vm_operation_end(ctx, event->volume_chosen->error);
+        }
+        return;
     case VOLUME_EVENT__EVENT__NOT_SET:
         return;
     }
+}
+
+/* ---- Domains that should not be */
+
+/* Another host or another epoch speaks of a domain that is not this one. */
+static gboolean is_about_current(const VmRecord *vm, const HostReport *report)
+{
+    return strcmp(report->host_uuid, vm->host_uuid) == 0 && report->epoch == vm->epoch;
+}
+
+static gboolean says_running(const HostReport *report)
+{
+    return report->error == NULL && (report->report_case == HOST_REPORT__REPORT_DOMAIN_STARTED ||
+                                     (report->report_case == HOST_REPORT__REPORT_DOMAIN_OBSERVED &&
+                                      report->domain_observed->running));
+}
+
+static gboolean may_run(VmStatus status)
+{
+    switch (status) {
+    case VM_STATUS_STARTING:
+    case VM_STATUS_RUNNING:
+    case VM_STATUS_STOPPING:
+    case VM_STATUS_REBOOTING:
+    case VM_STATUS_DESTROYING:
+    case VM_STATUS_MIGRATING:
+    case VM_STATUS_PAUSED:
+    case VM_STATUS_UNKNOWN:
+    case VM_STATUS_QUARANTINED:
+        return TRUE;
+    case VM_STATUS_UNSPECIFIED:
+    case VM_STATUS_CREATED:
+    case VM_STATUS_STOPPED:
+    case VM_STATUS_DESTROYED:
+    case VM_STATUS_EXPUNGING:
+    case VM_STATUS_EXPUNGED:
+    case VM_STATUS_CRASHED:
+        return FALSE;
+    }
+    return FALSE;
+}
+
+/* A domain runs that the record does not account for: its host was confirmed down, or its start was
+ * given up, and it is back. I6: it must not run beside the next one. */
+static gboolean is_stray(const VmRecord *vm, const HostReport *report)
+{
+    return says_running(report) && !(is_about_current(vm, report) && may_run(vm->status));
+}
+
+static void evict(VmContext *ctx, const HostReport *report)
+{
+    ctx->version = ctx->step->state->version; /* The record stays as it is. */
+    HostCommand *ask = vm_ask_host(ctx, report->host_uuid, 0);
+    char *name =
+        arena_printf(ctx->arena, "evict/%s/%" G_GUINT64_FORMAT, report->host_uuid, report->epoch);
+    ask->operation_id = uuid_derive(ctx->arena, ctx->vm_uuid, name);
+    ask->epoch = report->epoch;
+    ask->command_case = HOST_COMMAND__COMMAND_STOP_DOMAIN;
+    ask->stop_domain = ARENA_MSG(ctx->arena, stop_domain);
+    ask->stop_domain->mode = STOP_MODE_FORCED;
+    vm_warn(ctx,
+            error_make(ctx->arena, ERROR_CODE_STALE_EPOCH,
+                       "host %s still runs VM %s of epoch %" G_GUINT64_FORMAT
+                       ", which the VM has left; it is stopped there by force",
+                       report->host_uuid, ctx->vm_uuid, report->epoch),
+            "");
+}
+
+/* What happens to its domain meanwhile decides where a release leads to. */
+static void note_while_quarantined(VmRecord *vm, const HostReport *report)
+{
+    gboolean gone =
+        (report->report_case == HOST_REPORT__REPORT_DOMAIN_STOPPED && is_gone(report)) ||
+        (report->report_case == HOST_REPORT__REPORT_DOMAIN_OBSERVED && report->error == NULL &&
+         !report->domain_observed->running);
+    if (gone && may_run(vm->status_before_quarantine)) {
+        vm->status_before_quarantine = VM_STATUS_STOPPED;
+    }
+}
+
+/* Back to where the VM was. An operation was ended by the quarantine, and with it what was known. */
+void vm_release(VmContext *ctx, const VmCommand *command)
+{
+    VmStatus before = ctx->vm->status_before_quarantine;
+    ctx->vm->status_before_quarantine = VM_STATUS_UNSPECIFIED;
+    if (before == VM_STATUS_EXPUNGING) {
+        vm_operation_begin(ctx, OPERATION_KIND_EXPUNGE, command->request_id, "",
+                           timeout_or(command, ctx->settings->expunge_timeout_ms));
+        vm_status_set(ctx, before, CAUSE_RELEASED, NULL);
+        ask_expunge(ctx);
+        return;
+    }
+    gboolean known = !may_run(before) || before == VM_STATUS_RUNNING || before == VM_STATUS_PAUSED;
+    vm_status_set(ctx, known ? before : VM_STATUS_UNKNOWN, CAUSE_RELEASED, NULL);
+    vm_reply(ctx, command->request_id, NULL);
 }
 
 static void on_guest_event(VmContext *ctx, const HostReport *report)
@@ -540,10 +671,18 @@ static void on_guest_event(VmContext *ctx, const HostReport *report)
 
 void vm_on_report(VmContext *ctx, const HostReport *report)
 {
-    /* Another host or another epoch speaks of a domain that is not this one. */
-    if (ctx->vm == NULL || strcmp(report->host_uuid, ctx->vm->host_uuid) != 0 ||
-        report->epoch != ctx->vm->epoch) {
+    if (ctx->vm == NULL) {
         return;
+    }
+    if (is_stray(ctx->vm, report)) {
+        evict(ctx, report);
+        return;
+    }
+    if (!is_about_current(ctx->vm, report)) {
+        return;
+    }
+    if (ctx->vm->status == VM_STATUS_QUARANTINED) {
+        note_while_quarantined(ctx->vm, report);
     }
     switch (report->report_case) {
     case HOST_REPORT__REPORT_DOMAIN_STARTED:
@@ -568,8 +707,7 @@ void vm_on_report(VmContext *ctx, const HostReport *report)
     }
 }
 
-/* --- The runtime's own inputs
- * --------------------------------------------------------------------------------- */
+/* ---- The runtime's own inputs */
 
 static void silent_host(VmContext *ctx)
 {
@@ -623,8 +761,14 @@ static void on_deadline(VmContext *ctx, const DeadlineElapsed *elapsed)
     case OPERATION_PHASE_EXPUNGING_VOLUMES:
         expunge_again(ctx);
         return;
-    case OPERATION_PHASE_UNSPECIFIED:
     case OPERATION_PHASE_CHANGING_VOLUMES:
+        vm_operation_end(ctx,
+                         error_make(ctx->arena, ERROR_CODE_TIMEOUT,
+                                    "the volumes of VM %s were not changed in time; the change "
+                                    "may still come: see ListVolumes",
+                                    ctx->vm_uuid));
+        return;
+    case OPERATION_PHASE_UNSPECIFIED:
     case OPERATION_PHASE_CHANGING_DEVICE:
         ctx->fault = TRUE;
         return;

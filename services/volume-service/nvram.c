@@ -72,9 +72,11 @@ static Error *ambiguous(VolumeContext *ctx)
         ctx->vm_uuid, names->str);
 }
 
+/* An imported one is of no known class: whoever adopted it answers for it, and the host looks at its
+ * variables before each start anyway. */
 static gboolean fits(const Volume *volume, const FirmwareClass *wanted)
 {
-    return volume->firmware != NULL && model_is_same_class(volume->firmware->class_, wanted);
+    return volume->firmware == NULL || model_is_same_class(volume->firmware->class_, wanted);
 }
 
 static Error *mismatch(VolumeContext *ctx, const Volume *volume, const FirmwareClass *wanted)
@@ -92,11 +94,11 @@ static void pin_class(VolumeContext *ctx, Volume *volume, const FirmwareClass *w
     volume->firmware->class_ = arena_copy(ctx->arena, wanted);
 }
 
-static Volume *make_new(VolumeContext *ctx, const PrepareVolumes *prepare)
+static Volume *make_new(VolumeContext *ctx, const VmSpec *spec, const FirmwareClass *wanted)
 {
-    Volume *volume = volume_add(ctx, prepare->spec, VOLUME_TYPE_NV_RAM, VOLUME_FORMAT_RAW);
+    Volume *volume = volume_add(ctx, spec, VOLUME_TYPE_NV_RAM, VOLUME_FORMAT_RAW);
     volume->generation = ++ctx->record->nvram_generation;
-    pin_class(ctx, volume, prepare->firmware_class);
+    pin_class(ctx, volume, wanted);
     return volume;
 }
 
@@ -112,6 +114,34 @@ static void retire(VolumeContext *ctx, Volume *volume)
     volume->next_ms = ctx->now_ms + ctx->settings->nvram_retain_ms;
 }
 
+static void take_back(VolumeContext *ctx, Volume *volume)
+{
+    if (volume->status == VOLUME_STATUS_RETAINED) {
+        volume_status_set(ctx, volume, VOLUME_STATUS_READY);
+        volume->retained_ms = 0;
+        volume->next_ms = 0;
+    }
+}
+
+/* One that is the VM's no longer. What was never whole is of no use to anybody. */
+static void displace(VolumeContext *ctx, Volume *volume)
+{
+    switch (volume->status) {
+    case VOLUME_STATUS_READY:
+        retire(ctx, volume);
+        return;
+    case VOLUME_STATUS_NOT_INSTANTIATED:
+    case VOLUME_STATUS_CREATING:
+        volume_doom(ctx, volume);
+        return;
+    case VOLUME_STATUS_RETAINED:
+    case VOLUME_STATUS_DELETING:
+    case VOLUME_STATUS_DELETED:
+    case VOLUME_STATUS_UNSPECIFIED:
+        return;
+    }
+}
+
 static Volume *reuse(VolumeContext *ctx, Volume *volume, const FirmwareClass *wanted,
                      Error **ret_error)
 {
@@ -122,11 +152,7 @@ static Volume *reuse(VolumeContext *ctx, Volume *volume, const FirmwareClass *wa
         }
         pin_class(ctx, volume, wanted); /* Nothing is on disk yet. */
     }
-    if (volume->status == VOLUME_STATUS_RETAINED) {
-        volume_status_set(ctx, volume, VOLUME_STATUS_READY);
-        volume->retained_ms = 0;
-        volume->next_ms = 0;
-    }
+    take_back(ctx, volume);
     return volume;
 }
 
@@ -157,5 +183,43 @@ Volume *nvram_settle(VolumeContext *ctx, const PrepareVolumes *prepare, gboolean
         *ret_wait = TRUE;
         return NULL;
     }
-    return make_new(ctx, prepare);
+    return make_new(ctx, prepare->spec, prepare->firmware_class);
+}
+
+const char *nvram_replace(VolumeContext *ctx, const VmSpec *spec, const FirmwareClass *wanted)
+{
+    const char *retired = "";
+    for (size_t i = ctx->record->n_volumes; i > 0; i--) { /* A Deleted one leaves the list. */
+        Volume *volume = ctx->record->volumes[i - 1];
+        if (volume->type == VOLUME_TYPE_NV_RAM) {
+            retired = volume->status == VOLUME_STATUS_READY ? volume->uuid : retired;
+            displace(ctx, volume);
+        }
+    }
+    make_new(ctx, spec, wanted);
+    volume_delete_due(ctx);
+    return retired;
+}
+
+Error *nvram_choose(VolumeContext *ctx, const char *volume_uuid)
+{
+    Volume *chosen = volume_find(ctx, volume_uuid);
+    gboolean whole =
+        chosen != NULL && chosen->type == VOLUME_TYPE_NV_RAM &&
+        (chosen->status == VOLUME_STATUS_READY || chosen->status == VOLUME_STATUS_RETAINED);
+    if (!whole) {
+        return error_make(
+            ctx->arena, ERROR_CODE_VOLUME_NOT_FOUND,
+            "VM %s has no variable store %s that is Ready or Retained: see ListVolumes",
+            ctx->vm_uuid, volume_uuid);
+    }
+    for (size_t i = ctx->record->n_volumes; i > 0; i--) {
+        Volume *volume = ctx->record->volumes[i - 1];
+        if (volume->type == VOLUME_TYPE_NV_RAM && volume != chosen) {
+            displace(ctx, volume);
+        }
+    }
+    take_back(ctx, chosen);
+    volume_delete_due(ctx);
+    return NULL;
 }

@@ -52,3 +52,9 @@ void volume_doom(VolumeContext *ctx, Volume *volume);
  * `*ret_wait`: a deletion must end first. May add, reuse or retire variable stores. */
 Volume *nvram_settle(VolumeContext *ctx, const PrepareVolumes *prepare, gboolean *ret_wait,
                      Error **ret_error);
+
+/* ResetNvram: what there is is retired, and a new generation recorded. The uuid of the one retired; "" if there was none. */
+const char *nvram_replace(VolumeContext *ctx, const VmSpec *spec, const FirmwareClass *wanted);
+
+/* AdoptVolume: this one is the VM's. NULL, or why it cannot be. */
+Error *nvram_choose(VolumeContext *ctx, const char *volume_uuid);

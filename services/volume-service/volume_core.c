@@ -5,6 +5,8 @@
  *   PrepareVolumes   plan                 take its place            refuse VOLUME_BUSY
  *   ExpungeVolumes   delete all           take its place            go on
  *   ReadVolumes      answer               answer                    answer
+ *   ReplaceNvram     retire, record new   refuse VOLUME_BUSY        refuse VOLUME_BUSY
+ *   ChooseVolume     retire the others    refuse VOLUME_BUSY        refuse VOLUME_BUSY
  *   VolumesCreated   a late Ready counts  results, then answer      does not count
  *   VolumesDeleted   Deleted, or retry    the same, then plan on    the same, then answer
  *   DeadlineElapsed  retention, retries   answer TIMEOUT            answer with what is left
@@ -40,10 +42,16 @@ static VolumeOperation *operation_begin(VolumeContext *ctx, const VolumeCommand 
 
 /* ---- Commands */
 
+/* For an event of a step that changes nothing. */
+static guint64 version_now(const VolumeContext *ctx)
+{
+    return ctx->step->state != NULL ? ctx->step->state->version : 0;
+}
+
 static void refuse_prepare(VolumeContext *ctx, const VolumeCommand *command, Error *error)
 {
     VolumeEvent *event = volume_emit(ctx, command->operation_id);
-    event->version = ctx->step->state != NULL ? ctx->step->state->version : 0; /* Unchanged. */
+    event->version = version_now(ctx);
     event->event_case = VOLUME_EVENT__EVENT_VOLUMES_PREPARED;
     event->volumes_prepared = ARENA_MSG(ctx->arena, volumes_prepared);
     event->volumes_prepared->error = error;
@@ -133,13 +141,64 @@ static void expunge_volumes(VolumeContext *ctx, const VolumeCommand *command)
 static void read_volumes(VolumeContext *ctx, const VolumeCommand *command)
 {
     VolumeEvent *event = volume_emit(ctx, command->operation_id);
-    event->version = ctx->step->state != NULL ? ctx->step->state->version : 0;
+    event->version = version_now(ctx);
     event->event_case = VOLUME_EVENT__EVENT_VOLUMES_READ;
     event->volumes_read = ARENA_MSG(ctx->arena, volumes_read);
     if (ctx->record != NULL) {
         event->volumes_read->n_volumes = ctx->record->n_volumes;
         event->volumes_read->volumes = ctx->record->volumes;
     }
+}
+
+/* What cannot be changed now: the volumes are being prepared or deleted. */
+static Error *busy(VolumeContext *ctx)
+{
+    if (ctx->record == NULL || ctx->record->operation == NULL) {
+        return NULL;
+    }
+    return error_make(ctx->arena, ERROR_CODE_VOLUME_BUSY,
+                      "the volumes of VM %s are being worked on: ask again", ctx->vm_uuid);
+}
+
+static void replace_nvram(VolumeContext *ctx, const VolumeCommand *command)
+{
+    const ReplaceNvram *replace = command->replace_nvram;
+    Error *error = busy(ctx);
+    const char *retired = "";
+    if (error == NULL && (replace->spec == NULL || replace->firmware_class == NULL)) {
+        error = error_make(ctx->arena, ERROR_CODE_INVALID_ARGUMENT,
+                           "ReplaceNvram for VM %s lacks its spec or firmware class", ctx->vm_uuid);
+    }
+    if (error == NULL) {
+        volume_record(ctx)->epoch = MAX(ctx->record->epoch, command->epoch);
+        ctx->record->last_operation_id = command->operation_id;
+        retired = nvram_replace(ctx, replace->spec, replace->firmware_class);
+    }
+    VolumeEvent *event = volume_emit(ctx, command->operation_id);
+    event->version = error != NULL ? version_now(ctx) : event->version;
+    event->event_case = VOLUME_EVENT__EVENT_NVRAM_REPLACED;
+    event->nvram_replaced = ARENA_MSG(ctx->arena, nvram_replaced);
+    event->nvram_replaced->error = error;
+    event->nvram_replaced->retained_volume_uuid = (char *)retired;
+}
+
+static void choose_volume(VolumeContext *ctx, const VolumeCommand *command)
+{
+    const char *uuid = command->choose_volume->volume_uuid;
+    Error *error = busy(ctx);
+    if (error == NULL) {
+        volume_record(ctx)->epoch = MAX(ctx->record->epoch, command->epoch);
+        error = nvram_choose(ctx, uuid);
+    }
+    if (error == NULL) {
+        ctx->record->last_operation_id = command->operation_id;
+    }
+    VolumeEvent *event = volume_emit(ctx, command->operation_id);
+    event->version = error != NULL ? version_now(ctx) : event->version;
+    event->event_case = VOLUME_EVENT__EVENT_VOLUME_CHOSEN;
+    event->volume_chosen = ARENA_MSG(ctx->arena, volume_chosen);
+    event->volume_chosen->error = error;
+    event->volume_chosen->volume_uuid = (char *)uuid;
 }
 
 static void on_command(VolumeContext *ctx, const VolumeCommand *command)
@@ -154,8 +213,12 @@ static void on_command(VolumeContext *ctx, const VolumeCommand *command)
     case VOLUME_COMMAND__COMMAND_READ_VOLUMES:
         read_volumes(ctx, command);
         return;
-    case VOLUME_COMMAND__COMMAND_REPLACE_NVRAM: /* vm-service of this version sends neither. */
+    case VOLUME_COMMAND__COMMAND_REPLACE_NVRAM:
+        replace_nvram(ctx, command);
+        return;
     case VOLUME_COMMAND__COMMAND_CHOOSE_VOLUME:
+        choose_volume(ctx, command);
+        return;
     case VOLUME_COMMAND__COMMAND__NOT_SET:
         return;
     }

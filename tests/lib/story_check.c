@@ -182,7 +182,10 @@ static char *check_vm_state(const StateRecord *after)
         return NULL;
     }
     const VmRecord *vm = after->vm;
-    gboolean moves = is_transitional(vm->status);
+    /* A change of volumes is an operation too, but the VM rests meanwhile. */
+    gboolean changes =
+        vm->operation != NULL && vm->operation->phase == OPERATION_PHASE_CHANGING_VOLUMES;
+    gboolean moves = changes || is_transitional(vm->status);
     if (moves != (vm->operation != NULL) || (moves && after->deadline_ms == 0)) {
         return g_strdup_printf("I8: the VM is %s with %s and %s", ENUM_LABEL(vm_status, vm->status),
                                vm->operation != NULL ? "an operation" : "no operation",

@@ -30,7 +30,8 @@ host $host-a answers stop_domain ok
 host $host-a repeats stop_domain
     nothing
 host $host-a reports domain_observed running=true
-    nothing
+    $host-a         StopDomain Forced epoch 1
+    vm.events       Warning STALE_EPOCH "host $host-a still runs VM $vm of epoch 1, which the VM has left; it is stopped there by force"
 at 00:02:00 start_vm host_uuid=$host-a as r4
     vm.events       StatusChanged Stopped -> Starting (Request)
     vm.events       Progress Start PreparingVolumes

@@ -18,7 +18,11 @@ list_volumes as r5
     volume.events   VolumesRead vol2(NvRam Ready) vol1(Root Ready) vol3(TpmState Ready) $import(NvRam Ready)
     vm.events       Reply r5 ok vol2(NvRam Ready) vol1(Root Ready) vol3(TpmState Ready) $import(NvRam Ready)
 adopt_volume volume_uuid=$import as r6
-    vm.events       Reply r6 UNSUPPORTED "AdoptVolume is not supported by this version; VM $vm is unchanged"
+    vm.events       Progress AdoptVolume ChangingVolumes
+    volume.commands ChooseVolume $import expires 00:01:09
+    volume.events   VolumeChanged vol2(NvRam) Ready -> Retained
+    volume.events   VolumeChosen ok
+    vm.events       Reply r6 ok
 
 # Expunge knows them all.
 destroy_vm as r7
@@ -31,7 +35,7 @@ expunge_vm as r8
     volume.events   VolumeChanged $import(NvRam) Ready -> Deleting
     volume.events   VolumeChanged vol3(TpmState) Ready -> Deleting
     volume.events   VolumeChanged vol1(Root) Ready -> Deleting
-    volume.events   VolumeChanged vol2(NvRam) Ready -> Deleting
+    volume.events   VolumeChanged vol2(NvRam) Retained -> Deleting
     $host-a         DeleteVolumes vol2(NvRam) vol1(Root) vol3(TpmState) $import(NvRam) epoch 2
 host $host-a answers delete_volumes ok
     volume.events   VolumeChanged vol2(NvRam) Deleting -> Deleted

@@ -1,12 +1,6 @@
 # Commands of the contract that this version refuses, where their status is right.
 given stopped
     Stopped with vol2(NvRam Ready) vol1(Root Ready) vol3(TpmState Ready)
-update_vm windows as r4
-    vm.events       Reply r4 UNSUPPORTED "UpdateVm is not supported by this version; VM $vm is unchanged"
-reset_nvram as r5
-    vm.events       Reply r5 UNSUPPORTED "ResetNvram is not supported by this version; VM $vm is unchanged"
-adopt_volume volume_uuid=$some as r6
-    vm.events       Reply r6 UNSUPPORTED "AdoptVolume is not supported by this version; VM $vm is unchanged"
 start_vm host_uuid=$host-a as r7
     vm.events       StatusChanged Stopped -> Starting (Request)
     vm.events       Progress Start PreparingVolumes
@@ -26,26 +20,3 @@ detach_nic index=0 as r10
     vm.events       Reply r10 UNSUPPORTED "DetachNic is not supported by this version; VM $vm is unchanged"
 migrate_vm host_uuid=$host-b as r11
     vm.events       Reply r11 UNSUPPORTED "MigrateVm is not supported by this version; VM $vm is unchanged"
-at 00:01:00 stop_vm mode=Forced as r12
-    vm.events       StatusChanged Running -> Stopping (Request)
-    vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 2 expires 00:01:56
-pass 5m
-    vm-service      deadline elapsed at 00:02:05
-    vm.events       StatusChanged Stopping -> Unknown (HostSilent) HOST_SILENT
-    vm.events       Reply r12 HOST_SILENT "host $host-a did not answer in time; VM $vm is Unknown until the host reports, or ConfirmHostDown says that it is down and fenced"
-confirm_host_down host_uuid=$host-a as r13
-    vm.events       Reply r13 UNSUPPORTED "ConfirmHostDown is not supported by this version; VM $vm is unchanged"
-destroy_vm as r14
-    vm.events       StatusChanged Unknown -> Destroying (Request)
-    vm.events       Progress Destroy StoppingDomain
-    $host-a         StopDomain Forced epoch 2 expires 00:06:56
-host $host-a answers stop_domain ok
-    vm.events       StatusChanged Destroying -> Destroyed (OperationDone)
-    vm.events       Reply r14 ok
-recover_vm as r15
-    vm.events       Reply r15 UNSUPPORTED "RecoverVm is not supported by this version; VM $vm is unchanged"
-poison vm
-    vm.events       StatusChanged Destroyed -> Quarantined (Poison) QUARANTINED
-release_quarantine as r16
-    vm.events       Reply r16 UNSUPPORTED "ReleaseQuarantine is not supported by this version; VM $vm is unchanged"

@@ -64,7 +64,11 @@ static CtlStatus action_end(Action *action, const char *verb, GError **error)
                          : ctl_fail(action->ctl, *error);
 }
 
-CtlStatus cmd_vm_start(Ctl *ctl)
+typedef void (*HostCommandFill)(VmCommand *command, VbArena *arena, char *host_uuid);
+
+/* A command about a VM and a host. `why` says what a missing --host means. */
+static CtlStatus host_command(Ctl *ctl, const char *help, const char *why, HostCommandFill fill,
+                              const char *verb)
 {
     g_autofree char *host = NULL;
     g_autofree char *deadline = NULL;
@@ -72,18 +76,13 @@ CtlStatus cmd_vm_start(Ctl *ctl)
     g_auto(Action) action = {0};
     g_autoptr(GError) error = NULL;
     const GOptionEntry flags[] = {
-        {"host", 0, 0, G_OPTION_ARG_STRING, &host, "Where to start it: a uuid or a host name",
-         "HOST"},
-        DEADLINE_FLAG(&deadline),
-        {0},
-    };
+        {"host", 0, 0, G_OPTION_ARG_STRING, &host, help, "HOST"}, DEADLINE_FLAG(&deadline), {0}};
     if (!args_parse(ctl, flags, 1, &words, &error)) {
         return ctl_fail(ctl, error);
     }
     if (host == NULL) {
-        g_set_error_literal(&error, CTL_ERROR, CTL_USAGE,
-                            "--host is missing: virtbus schedules nothing; `virtbusctl host list` "
-                            "shows the hosts");
+        g_set_error(&error, CTL_ERROR, CTL_USAGE,
+                    "--host is missing: %s; `virtbusctl host list` shows the hosts", why);
         return ctl_fail(ctl, error);
     }
     const char *host_uuid = NULL;
@@ -91,11 +90,34 @@ CtlStatus cmd_vm_start(Ctl *ctl)
         (host_uuid = model_find_host(ctl, action.client, host, &error)) == NULL) {
         return ctl_fail(ctl, error);
     }
-    StartVm start = START_VM__INIT;
-    start.host_uuid = (char *)host_uuid;
-    action.command->command_case = VM_COMMAND__COMMAND_START_VM;
-    action.command->start_vm = &start;
-    return action_end(&action, "start", &error);
+    fill(action.command, ctl->arena, (char *)host_uuid);
+    return action_end(&action, verb, &error);
+}
+
+static void start_fill(VmCommand *command, VbArena *arena, char *host_uuid)
+{
+    command->command_case = VM_COMMAND__COMMAND_START_VM;
+    command->start_vm = ARENA_MSG(arena, start_vm);
+    command->start_vm->host_uuid = host_uuid;
+}
+
+CtlStatus cmd_vm_start(Ctl *ctl)
+{
+    return host_command(ctl, "Where to start it: a uuid or a host name",
+                        "virtbus schedules nothing", start_fill, "start");
+}
+
+static void confirm_fill(VmCommand *command, VbArena *arena, char *host_uuid)
+{
+    command->command_case = VM_COMMAND__COMMAND_CONFIRM_HOST_DOWN;
+    command->confirm_host_down = ARENA_MSG(arena, confirm_host_down);
+    command->confirm_host_down->host_uuid = host_uuid;
+}
+
+CtlStatus cmd_vm_confirm_host_down(Ctl *ctl)
+{
+    return host_command(ctl, "The host that is down and fenced: a uuid or a host name",
+                        "name the host that you have fenced", confirm_fill, "confirm host down of");
 }
 
 CtlStatus cmd_vm_stop(Ctl *ctl)
@@ -133,7 +155,8 @@ CtlStatus cmd_vm_stop(Ctl *ctl)
     return action_end(&action, "stop", &error);
 }
 
-CtlStatus cmd_vm_destroy(Ctl *ctl)
+/* A command without a field of its own. */
+static CtlStatus plain_command(Ctl *ctl, VmCommand__CommandCase kind, void *body, const char *verb)
 {
     g_autofree char *deadline = NULL;
     g_auto(GStrv) words = NULL;
@@ -144,25 +167,55 @@ CtlStatus cmd_vm_destroy(Ctl *ctl)
         !action_begin(&action, ctl, words[0], deadline, &error)) {
         return ctl_fail(ctl, error);
     }
+    action.command->command_case = kind;
+    action.command->destroy_vm = body; /* The members of the oneof share one pointer. */
+    return action_end(&action, verb, &error);
+}
+
+CtlStatus cmd_vm_destroy(Ctl *ctl)
+{
     DestroyVm destroy = DESTROY_VM__INIT;
-    action.command->command_case = VM_COMMAND__COMMAND_DESTROY_VM;
-    action.command->destroy_vm = &destroy;
-    return action_end(&action, "destroy", &error);
+    return plain_command(ctl, VM_COMMAND__COMMAND_DESTROY_VM, &destroy, "destroy");
+}
+
+CtlStatus cmd_vm_recover(Ctl *ctl)
+{
+    RecoverVm recover = RECOVER_VM__INIT;
+    return plain_command(ctl, VM_COMMAND__COMMAND_RECOVER_VM, &recover, "recover");
 }
 
 CtlStatus cmd_vm_expunge(Ctl *ctl)
 {
+    ExpungeVm expunge = EXPUNGE_VM__INIT;
+    return plain_command(ctl, VM_COMMAND__COMMAND_EXPUNGE_VM, &expunge, "expunge");
+}
+
+CtlStatus cmd_vm_release(Ctl *ctl)
+{
+    ReleaseQuarantine release = RELEASE_QUARANTINE__INIT;
+    return plain_command(ctl, VM_COMMAND__COMMAND_RELEASE_QUARANTINE, &release, "release");
+}
+
+CtlStatus cmd_vm_reset_nvram(Ctl *ctl)
+{
+    ResetNvram reset = RESET_NVRAM__INIT;
+    return plain_command(ctl, VM_COMMAND__COMMAND_RESET_NVRAM, &reset, "reset the NVRAM of");
+}
+
+CtlStatus cmd_vm_adopt_volume(Ctl *ctl)
+{
     g_autofree char *deadline = NULL;
     g_auto(GStrv) words = NULL;
     g_auto(Action) action = {0};
     g_autoptr(GError) error = NULL;
     const GOptionEntry flags[] = {DEADLINE_FLAG(&deadline), {0}};
-    if (!args_parse(ctl, flags, 1, &words, &error) ||
+    if (!args_parse(ctl, flags, 2, &words, &error) ||
         !action_begin(&action, ctl, words[0], deadline, &error)) {
         return ctl_fail(ctl, error);
     }
-    ExpungeVm expunge = EXPUNGE_VM__INIT;
-    action.command->command_case = VM_COMMAND__COMMAND_EXPUNGE_VM;
-    action.command->expunge_vm = &expunge;
-    return action_end(&action, "expunge", &error);
+    AdoptVolume adopt = ADOPT_VOLUME__INIT;
+    adopt.volume_uuid = words[1];
+    action.command->command_case = VM_COMMAND__COMMAND_ADOPT_VOLUME;
+    action.command->adopt_volume = &adopt;
+    return action_end(&action, "adopt a volume for", &error);
 }
