@@ -1,8 +1,8 @@
 # Row 3: NVRAM is needed and there is one of another firmware class: refused, and nothing is made.
-# UpdateVm cannot turn Secure Boot off in this version, so the story does.
 given stopped
     Stopped with vol2(NvRam Ready) vol1(Root Ready) vol3(TpmState Ready)
-plant vm spec.secure_boot=Off
+update_vm windows spec.secure_boot=Off as r10
+    vm.events       Reply r10 ok
 start_vm host_uuid=$host-a as r4
     vm.events       StatusChanged Stopped -> Starting (Request)
     vm.events       Progress Start PreparingVolumes
@@ -16,7 +16,8 @@ show volumes
     vol3(TpmState Ready) Directory 4096 of 0 bytes on $host-a tpmState/acct-default/vol-vol3/vol3
 
 # Back as it was, the same volume starts again.
-plant vm spec.secure_boot=On
+update_vm windows as r11
+    vm.events       Reply r11 ok
 start_vm host_uuid=$host-a as r5
     vm.events       StatusChanged Stopped -> Starting (Request)
     vm.events       Progress Start PreparingVolumes
@@ -30,7 +31,6 @@ host $host-a answers start_domain ok coerced=0
     vm.events       Reply r5 ok
 
 # The same with a Retained one: it stays Retained.
-plant vm spec.secure_boot=Off
 stop_vm mode=Forced as r6
     vm.events       StatusChanged Running -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
@@ -38,6 +38,8 @@ stop_vm mode=Forced as r6
 host $host-a answers stop_domain ok
     vm.events       StatusChanged Stopping -> Stopped (OperationDone)
     vm.events       Reply r6 ok
+update_vm windows spec.secure_boot=Off as r12
+    vm.events       Reply r12 ok
 plant volumes volumes[0].status=Retained
 start_vm host_uuid=$host-a as r7
     vm.events       StatusChanged Stopped -> Starting (Request)
