@@ -4,11 +4,9 @@
 
 #include <string.h>
 
+#include "common/base/limits.h"
+#include "common/base/model.h"
 #include "common/base/text.h"
-
-/* The longest path that both QEMU and DPDK accept in sockaddr_un: at 108 bytes QEMU binds and DPDK
- * never connects (probed). */
-enum { SOCKET_PATH_MAX_BYTES = 107 };
 
 /* The one volume of this type; with `uuid` not empty, this very one. NULL and an error. */
 static const Volume *find_one(const HostVm *vm, VolumeType type, const char *uuid, GError **error)
@@ -60,15 +58,10 @@ static gboolean check_disks(const HostVm *vm, GError **error)
     return TRUE;
 }
 
-static gboolean is_uefi(Firmware firmware)
-{
-    return firmware == FIRMWARE_UEFI || firmware == FIRMWARE_UEFI_WITH_CSM;
-}
-
 static gboolean plan_state(VbArena *arena, const HostVm *vm, VbStartPlan *plan, GError **error)
 {
     const StartDomain *start = plan->start;
-    if (is_uefi(start->spec->firmware)) {
+    if (model_is_uefi(start->spec)) {
         plan->class_ = start->firmware_class != NULL ? arena_copy(arena, start->firmware_class)
                                                      : ARENA_MSG(arena, firmware_class);
         plan->class_->firmware = start->spec->firmware;

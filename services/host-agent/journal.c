@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/uuid.h"
+#include "services/host-agent/volume_files.h"
 
 enum { MAGIC_BYTES = 8, DIGEST_BYTES = 32, HEADER_BYTES = MAGIC_BYTES + 4 + DIGEST_BYTES };
 enum { FILE_MAX_BYTES = 16 * 1024 * 1024 };
@@ -85,21 +86,6 @@ static GByteArray *encode(GBytes *packed)
     return file;
 }
 
-static gboolean write_all(VbFiles *files, int fd, const GByteArray *bytes)
-{
-    for (size_t at = 0; at < bytes->len;) {
-        ssize_t written = files->write(files, fd, bytes->data + at, bytes->len - at);
-        if (written < 0 && errno == EINTR) {
-            continue;
-        }
-        if (written <= 0) {
-            return FALSE;
-        }
-        at += (size_t)written;
-    }
-    return TRUE;
-}
-
 static gboolean write_new(VbJournal *journal, const char *path, const GByteArray *bytes,
                           GError **error)
 {
@@ -108,7 +94,8 @@ static gboolean write_new(VbJournal *journal, const char *path, const GByteArray
     if (fd < 0) {
         return fail(error, "make", path);
     }
-    gboolean written = write_all(files, fd, bytes) || fail(error, "write", path);
+    gboolean written =
+        store_write_all(files, fd, bytes->data, bytes->len) || fail(error, "write", path);
     written = written && (files->fsync(files, fd) == 0 || fail(error, "sync", path));
     if (files->close(files, fd) != 0 && written) {
         return fail(error, "close", path);

@@ -48,16 +48,28 @@ gboolean store_read(VbFiles *files, VbArena *arena, int fd, const char *path, si
     return FALSE;
 }
 
-gboolean store_write_and_sync(VbFiles *files, int fd, const char *path, const void *bytes,
-                              size_t size_bytes, GError **error)
+gboolean store_write_all(VbFiles *files, int fd, const void *bytes, size_t size_bytes)
 {
     for (size_t done = 0; done < size_bytes;) {
         ssize_t n = files->write(files, fd, (const char *)bytes + done, size_bytes - done);
-        if (n < 0) {
-            store_error(error, "write", path);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            errno = n == 0 ? EIO : errno; /* A write of nothing would come back for ever. */
             return FALSE;
         }
         done += (size_t)n;
+    }
+    return TRUE;
+}
+
+gboolean store_write_and_sync(VbFiles *files, int fd, const char *path, const void *bytes,
+                              size_t size_bytes, GError **error)
+{
+    if (!store_write_all(files, fd, bytes, size_bytes)) {
+        store_error(error, "write", path);
+        return FALSE;
     }
     if (files->fsync(files, fd) != 0) {
         store_error(error, "sync", path);

@@ -12,7 +12,10 @@ void store_error(GError **error, const char *doing, const char *path);
 gboolean store_read(VbFiles *files, VbArena *arena, int fd, const char *path, size_t limit_bytes,
                     void **ret_bytes, size_t *ret_size_bytes, GError **error);
 
-/* Writes all of it to an open file, and fsync. */
+/* Writes all of it to an open file, in as many calls as it takes. FALSE: errno says why. */
+gboolean store_write_all(VbFiles *files, int fd, const void *bytes, size_t size_bytes);
+
+/* The same, and fsync. */
 gboolean store_write_and_sync(VbFiles *files, int fd, const char *path, const void *bytes,
                               size_t size_bytes, GError **error);
 

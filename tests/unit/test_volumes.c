@@ -19,6 +19,7 @@
 
 #include "common/base/text.h"
 #include "services/host-agent/files_posix.h"
+#include "services/host-agent/volume_files.h"
 #include "services/host-agent/firmware.h"
 #include "services/host-agent/volumes.h"
 
@@ -1442,12 +1443,38 @@ static void refuses_a_template_of_another_class(void **state)
     assert_false(is_there(in_pool(world, "nvRam")));
 }
 
+/* A write that is interrupted, takes one byte at a time, and in the end takes nothing at all. */
+static int grudging_calls;
+
+static ssize_t grudging_write(VbFiles *self, int fd, const void *bytes, size_t size_bytes)
+{
+    (void)self, (void)fd, (void)bytes, (void)size_bytes;
+    grudging_calls++;
+    if (grudging_calls == 1) {
+        errno = EINTR;
+        return -1;
+    }
+    return grudging_calls <= 4 ? 1 : 0;
+}
+
+static void writes_on_after_an_interruption_but_not_for_ever(void **state)
+{
+    (void)state;
+    VbFiles files = {.write = grudging_write};
+    grudging_calls = 0;
+    assert_true(store_write_all(&files, 0, "abc", 3));
+    assert_int_equal(grudging_calls, 4);
+    assert_false(store_write_all(&files, 0, "abc", 3));
+    assert_int_equal(errno, EIO);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(creates_each_type),
+        TEST(writes_on_after_an_interruption_but_not_for_ever),
         TEST(is_durable_before_it_is_reported),
         TEST(syncs_a_disk_before_it_has_its_name),
         TEST(one_volume_named_twice_is_made_once),
