@@ -15,6 +15,8 @@
  */
 #include "services/vm-service/vm_context.h"
 
+#include <string.h>
+
 #include "common/base/limits.h"
 #include "common/base/text.h"
 #include "common/base/uuid.h"
@@ -33,7 +35,7 @@ static const guint32 moves[] = {
     [VM_STATUS_STOPPING] = TO(STOPPED) | TO(RUNNING) | TO(UNKNOWN) | TO(DESTROYING),
     [VM_STATUS_STOPPED] = TO(STARTING) | TO(DESTROYED),
     [VM_STATUS_REBOOTING] =
-        TO(RUNNING) | TO(STOPPED) | TO(CRASHED) | TO(UNKNOWN) | TO(STOPPING) | TO(DESTROYING),
+        TO(RUNNING) | TO(STOPPED) | TO(UNKNOWN) | TO(STOPPING) | TO(DESTROYING) | TO(DESTROYED),
     [VM_STATUS_DESTROYING] = TO(DESTROYED) | TO(UNKNOWN),
     [VM_STATUS_DESTROYED] = TO(STOPPED) | TO(EXPUNGING),
     [VM_STATUS_EXPUNGING] = TO(EXPUNGED),
@@ -97,6 +99,34 @@ void vm_reply(VmContext *ctx, const char *request_id, Error *error)
     }
 }
 
+/* What a restart policy looks at: see VmRecord.runs_wanted. */
+static void runs_wanted_set(VmRecord *vm, VmStatus to)
+{
+    switch (to) {
+    case VM_STATUS_RUNNING:
+        vm->runs_wanted = TRUE;
+        return;
+    case VM_STATUS_STOPPING:
+    case VM_STATUS_STOPPED:
+    case VM_STATUS_CRASHED:
+    case VM_STATUS_DESTROYING:
+    case VM_STATUS_DESTROYED:
+    case VM_STATUS_EXPUNGING:
+    case VM_STATUS_EXPUNGED:
+        vm->runs_wanted = FALSE;
+        return;
+    case VM_STATUS_UNSPECIFIED:
+    case VM_STATUS_CREATED:
+    case VM_STATUS_STARTING:
+    case VM_STATUS_REBOOTING:
+    case VM_STATUS_MIGRATING:
+    case VM_STATUS_PAUSED:
+    case VM_STATUS_UNKNOWN:
+    case VM_STATUS_QUARANTINED:
+        return;
+    }
+}
+
 void vm_status_set(VmContext *ctx, VmStatus to, Cause cause, Error *error)
 {
     VmRecord *vm = ctx->vm;
@@ -110,6 +140,7 @@ void vm_status_set(VmContext *ctx, VmStatus to, Cause cause, Error *error)
         return;
     }
     vm->status = to;
+    runs_wanted_set(vm, to);
     vm->changed_ms = ctx->now_ms;
     vm->last_error = error;
     StatusChanged *changed = ARENA_MSG(ctx->arena, status_changed);
@@ -161,6 +192,47 @@ void vm_operation_end(VmContext *ctx, Error *error)
     ctx->vm->operation = NULL;
     ctx->step->state->deadline_ms = 0;
     ctx->step->state->deadline_id = arena_strdup(ctx->arena, "");
+}
+
+gboolean vm_is_operation(const VmContext *ctx, const char *operation_id)
+{
+    const Operation *operation = ctx->vm->operation;
+    return operation != NULL && strcmp(operation->id, operation_id) == 0;
+}
+
+gint64 vm_timeout_or(const VmCommand *command, gint64 fallback_ms)
+{
+    return command->timeout_ms != 0 ? command->timeout_ms : fallback_ms;
+}
+
+gint64 vm_host_expiry_ms(const Operation *operation)
+{
+    return operation->deadline_ms - 2 * DEADLINE_MARGIN_MS;
+}
+
+gboolean vm_status_may_run(VmStatus status)
+{
+    switch (status) {
+    case VM_STATUS_STARTING:
+    case VM_STATUS_RUNNING:
+    case VM_STATUS_STOPPING:
+    case VM_STATUS_REBOOTING:
+    case VM_STATUS_DESTROYING:
+    case VM_STATUS_MIGRATING:
+    case VM_STATUS_PAUSED:
+    case VM_STATUS_UNKNOWN:
+    case VM_STATUS_QUARANTINED:
+        return TRUE;
+    case VM_STATUS_UNSPECIFIED:
+    case VM_STATUS_CREATED:
+    case VM_STATUS_STOPPED:
+    case VM_STATUS_DESTROYED:
+    case VM_STATUS_EXPUNGING:
+    case VM_STATUS_EXPUNGED:
+    case VM_STATUS_CRASHED:
+        return FALSE;
+    }
+    return FALSE;
 }
 
 void vm_warn(VmContext *ctx, Error *error, const char *volume_uuid)

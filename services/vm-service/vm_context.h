@@ -48,12 +48,12 @@ void vm_warn(VmContext *ctx, Error *error, const char *volume_uuid);
 VolumeCommand *vm_ask_volumes(VmContext *ctx, gint64 expires_ms);
 HostCommand *vm_ask_host(VmContext *ctx, const char *host_uuid, gint64 expires_ms);
 
-/* The sagas, by what drives them on. In vm_saga.c. */
-void vm_start_begin(VmContext *ctx, const VmCommand *command);
-void vm_stop_begin(VmContext *ctx, const VmCommand *command, OperationKind kind, StopMode mode);
-void vm_expunge_begin(VmContext *ctx, const VmCommand *command);
-void vm_change_volumes_begin(VmContext *ctx, const VmCommand *command);
-void vm_release(VmContext *ctx, const VmCommand *command);
-void vm_on_volume_event(VmContext *ctx, const VolumeEvent *event);
-void vm_on_report(VmContext *ctx, const HostReport *report);
-void vm_on_runtime(VmContext *ctx, const RuntimeInput *input);
+/* What the operation's hosts and deadlines are worked out from. */
+gint64 vm_timeout_or(const VmCommand *command, gint64 fallback_ms);
+/* When a host must have seen a command, given the operation's deadline. */
+gint64 vm_host_expiry_ms(const Operation *operation);
+
+/* Whether this is the operation that runs. */
+gboolean vm_is_operation(const VmContext *ctx, const char *operation_id);
+/* Whether a domain runs or may run on a host while the VM has this status. */
+gboolean vm_status_may_run(VmStatus status);

@@ -3,9 +3,9 @@
  *
  *   input                         goes to
  *   VmCommand   (vm.commands)     the table below, then the handler it names
- *   VolumeEvent (volume.events)   vm_on_volume_event  vm_saga.c
- *   HostReport  (vm.reports)      vm_on_report        vm_saga.c
- *   RuntimeInput                  vm_on_runtime       vm_saga.c
+ *   VolumeEvent (volume.events)   vm_on_volume_event  vm_volumes.c
+ *   HostReport  (vm.reports)      vm_on_report        vm_reports.c
+ *   RuntimeInput                  vm_on_runtime       vm_runtime.c
  *
  * LEGAL: a command in a status. Every other pair is refused, with the statuses that would do.
  *
@@ -25,6 +25,7 @@
  *
  * CreateVm needs that there is no record. GetVm and ListVolumes are legal in every status.
  * Quarantined allows ReleaseQuarantine beside them; Expunged nothing else.
+ * tests/unit/test_legality.c reads this table and asks the core.
  */
 #include "services/vm-service/vm_core.h"
 
@@ -33,7 +34,7 @@
 #include "common/base/limits.h"
 #include "common/base/text.h"
 #include "common/base/uuid.h"
-#include "services/vm-service/vm_context.h"
+#include "services/vm-service/vm_saga.h"
 #include "services/vm-service/vm_spec.h"
 
 enum { LOGIC_VERSION = 1 };
@@ -65,7 +66,7 @@ static const Row rows[] = {
     {VM_COMMAND__COMMAND_START_VM, "StartVm", AT_REST, vm_start_begin},
     {VM_COMMAND__COMMAND_STOP_VM, "StopVm", IN(RUNNING) | IN(PAUSED) | IN(UNKNOWN) | IN_TRANSIT,
      stop_vm},
-    {VM_COMMAND__COMMAND_REBOOT_VM, "RebootVm", IN(RUNNING), NULL},
+    {VM_COMMAND__COMMAND_REBOOT_VM, "RebootVm", IN(RUNNING), vm_reboot_begin},
     {VM_COMMAND__COMMAND_DESTROY_VM, "DestroyVm",
      AT_REST | IN(RUNNING) | IN(PAUSED) | IN(UNKNOWN) | IN_TRANSIT, destroy_vm},
     {VM_COMMAND__COMMAND_RECOVER_VM, "RecoverVm", IN(DESTROYED), recover_vm},
@@ -74,8 +75,8 @@ static const Row rows[] = {
     {VM_COMMAND__COMMAND_ADOPT_VOLUME, "AdoptVolume", AT_REST, vm_change_volumes_begin},
     {VM_COMMAND__COMMAND_CONFIRM_HOST_DOWN, "ConfirmHostDown", IN(UNKNOWN), confirm_host_down},
     {VM_COMMAND__COMMAND_RELEASE_QUARANTINE, "ReleaseQuarantine", IN(QUARANTINED), vm_release},
-    {VM_COMMAND__COMMAND_ATTACH_NIC, "AttachNic", IN(RUNNING), NULL},
-    {VM_COMMAND__COMMAND_DETACH_NIC, "DetachNic", IN(RUNNING), NULL},
+    {VM_COMMAND__COMMAND_ATTACH_NIC, "AttachNic", IN(RUNNING), vm_attach_nic_begin},
+    {VM_COMMAND__COMMAND_DETACH_NIC, "DetachNic", IN(RUNNING), vm_detach_nic_begin},
     {VM_COMMAND__COMMAND_MIGRATE_VM, "MigrateVm", IN(RUNNING), NULL},
 };
 
@@ -126,12 +127,16 @@ static gboolean answer_repeat(VmContext *ctx, const char *request_id)
 static Error *check_timeout(VmContext *ctx, const VmCommand *command)
 {
     gint64 timeout_ms = command->timeout_ms;
-    if (timeout_ms == 0 || (timeout_ms >= TIMEOUT_MIN_MS && timeout_ms <= TIMEOUT_MAX_MS)) {
+    /* A reboot is two operations in one. */
+    gint64 least_ms = command->command_case == VM_COMMAND__COMMAND_REBOOT_VM ? 2 * TIMEOUT_MIN_MS
+                                                                             : TIMEOUT_MIN_MS;
+    if (timeout_ms == 0 || (timeout_ms >= least_ms && timeout_ms <= TIMEOUT_MAX_MS)) {
         return NULL;
     }
     return error_make(ctx->arena, ERROR_CODE_INVALID_ARGUMENT,
-                      "timeout_ms is %" G_GINT64_FORMAT ": 0, or %d to %d, is allowed", timeout_ms,
-                      TIMEOUT_MIN_MS, TIMEOUT_MAX_MS);
+                      "timeout_ms is %" G_GINT64_FORMAT ": 0, or %" G_GINT64_FORMAT
+                      " to %d, is allowed",
+                      timeout_ms, least_ms, TIMEOUT_MAX_MS);
 }
 
 static void on_command(VmContext *ctx, const VmCommand *command)
@@ -278,7 +283,8 @@ static void stop_vm(VmContext *ctx, const VmCommand *command)
         mode = STOP_MODE_GRACEFUL;
     }
     VmStatus status = ctx->vm->status;
-    gboolean calm = status == VM_STATUS_RUNNING || status == VM_STATUS_PAUSED;
+    gboolean calm =
+        (status == VM_STATUS_RUNNING || status == VM_STATUS_PAUSED) && ctx->vm->operation == NULL;
     if (!calm && mode != STOP_MODE_FORCED) {
         vm_reply(
             ctx, command->request_id,
@@ -303,7 +309,7 @@ static void recover_vm(VmContext *ctx, const VmCommand *command)
 }
 
 /* The one way out of Unknown that no host takes part in: the operator answers for the fencing. Should
- * the host come back with the domain after all, it is stopped there (vm_saga.c). */
+ * the host come back with the domain after all, it is stopped there (vm_reports.c). */
 static void confirm_host_down(VmContext *ctx, const VmCommand *command)
 {
     const char *host_uuid = command->confirm_host_down->host_uuid;

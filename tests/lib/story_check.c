@@ -182,9 +182,11 @@ static char *check_vm_state(const StateRecord *after)
         return NULL;
     }
     const VmRecord *vm = after->vm;
-    /* A change of volumes is an operation too, but the VM rests meanwhile. */
+    /* A change of volumes or of a NIC is an operation too, but the VM rests or runs meanwhile. */
     gboolean changes =
-        vm->operation != NULL && vm->operation->phase == OPERATION_PHASE_CHANGING_VOLUMES;
+        vm->operation != NULL && (vm->operation->phase == OPERATION_PHASE_CHANGING_VOLUMES ||
+                                  (vm->operation->phase == OPERATION_PHASE_CHANGING_DEVICE &&
+                                   vm->status == VM_STATUS_RUNNING));
     gboolean moves = changes || is_transitional(vm->status);
     if (moves != (vm->operation != NULL) || (moves && after->deadline_ms == 0)) {
         return g_strdup_printf("I8: the VM is %s with %s and %s", ENUM_LABEL(vm_status, vm->status),

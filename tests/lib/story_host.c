@@ -128,14 +128,14 @@ static EffectiveNic *nic_made(VbArena *arena, const NicSpec *asked)
     return nic;
 }
 
-static Hardware *hardware_made(VbArena *arena, const StartDomain *start)
+static Hardware *hardware_made(VbArena *arena, const VmSpec *spec, FirmwareRef *firmware)
 {
     Hardware *hardware = ARENA_MSG(arena, hardware);
     hardware->machine = arena_strdup(arena, "pc-q35-7.2");
     hardware->domain_type = arena_strdup(arena, "kvm");
-    hardware->firmware = firmware_ref(arena, start->firmware_class);
-    for (size_t i = 0; i < start->spec->n_nics; i++) {
-        EffectiveNic *nic = nic_made(arena, start->spec->nics[i]);
+    hardware->firmware = firmware;
+    for (size_t i = 0; i < spec->n_nics; i++) {
+        EffectiveNic *nic = nic_made(arena, spec->nics[i]);
         ARENA_APPEND(arena, hardware->n_nics, hardware->nics, nic);
     }
     return hardware;
@@ -188,6 +188,9 @@ static gboolean body_set(StoryWorld *world, const HostCommand *command, HostRepo
         return TRUE;
     case HOST_COMMAND__COMMAND_ATTACH_DEVICE:
     case HOST_COMMAND__COMMAND_DETACH_DEVICE:
+        report->report_case = HOST_REPORT__REPORT_DEVICE_CHANGED;
+        report->device_changed = ARENA_MSG(arena, device_changed);
+        return TRUE;
     case HOST_COMMAND__COMMAND_PREPARE_MIGRATION:
     case HOST_COMMAND__COMMAND_MIGRATE_DOMAIN:
     case HOST_COMMAND__COMMAND__NOT_SET:
@@ -200,14 +203,40 @@ static gboolean body_set(StoryWorld *world, const HostCommand *command, HostRepo
 static gboolean detail_set(StoryWorld *world, HostReport *report, const char *word, GError **error)
 {
     gint64 index;
-    gboolean started = report->report_case == HOST_REPORT__REPORT_DOMAIN_STARTED;
-    if (started && g_str_has_prefix(word, "coerced=") &&
+    Hardware *hardware = report->report_case == HOST_REPORT__REPORT_DOMAIN_STARTED
+                             ? report->domain_started->hardware
+                         : report->report_case == HOST_REPORT__REPORT_DEVICE_CHANGED
+                             ? report->device_changed->hardware
+                             : NULL;
+    if (hardware != NULL && g_str_has_prefix(word, "coerced=") &&
         field_parse_number(word + strlen("coerced="), &index)) {
-        coerce(report->domain_started->hardware, (guint32)index);
+        coerce(hardware, (guint32)index);
         return TRUE;
     }
     /* The bodies share one place, so any of its names leads to the one that is set. */
     return field_set(world->arena, world->names, &report->domain_started->base, word, error);
+}
+
+/* What the host has made of the command. */
+static void outcome_set(VbArena *arena, const HostCommand *command, HostReport *report)
+{
+    if (report->report_case == HOST_REPORT__REPORT_DOMAIN_STARTED) {
+        const StartDomain *start = command->start_domain;
+        report->domain_started->hardware =
+            hardware_made(arena, start->spec, firmware_ref(arena, start->firmware_class));
+    } else if (report->report_case == HOST_REPORT__REPORT_DOMAIN_STOPPED) {
+        report->domain_stopped->reason = STOP_REASON_REQUESTED;
+    } else if (command->command_case == HOST_COMMAND__COMMAND_ATTACH_DEVICE) {
+        const AttachDevice *attach = command->attach_device;
+        report->device_changed->attached = attach->nic;
+        report->device_changed->hardware =
+            hardware_made(arena, attach->spec, attach->hardware->firmware);
+    } else if (command->command_case == HOST_COMMAND__COMMAND_DETACH_DEVICE) {
+        const DetachDevice *detach = command->detach_device;
+        report->device_changed->detached = detach->nic;
+        report->device_changed->hardware =
+            hardware_made(arena, detach->spec, detach->hardware->firmware);
+    }
 }
 
 static gboolean answer_ok(StoryWorld *world, HostAsk *ask, HostReport *report, char **details,
@@ -216,11 +245,7 @@ static gboolean answer_ok(StoryWorld *world, HostAsk *ask, HostReport *report, c
     if (!body_set(world, ask->command, report, -1, NULL)) {
         return refuse(error, "no host can answer this command");
     }
-    if (report->report_case == HOST_REPORT__REPORT_DOMAIN_STARTED) {
-        report->domain_started->hardware = hardware_made(world->arena, ask->command->start_domain);
-    } else if (report->report_case == HOST_REPORT__REPORT_DOMAIN_STOPPED) {
-        report->domain_stopped->reason = STOP_REASON_REQUESTED;
-    }
+    outcome_set(world->arena, ask->command, report);
     for (guint i = 0; details[i] != NULL; i++) {
         if (!detail_set(world, report, details[i], error)) {
             return FALSE;

@@ -267,10 +267,10 @@ static void say_host_command(Printer *p, const HostCommand *command)
         say(p, "ForgetVm");
         break;
     case HOST_COMMAND__COMMAND_ATTACH_DEVICE:
-        say(p, "AttachDevice");
+        say(p, "AttachDevice nic %u", command->attach_device->nic->index);
         break;
     case HOST_COMMAND__COMMAND_DETACH_DEVICE:
-        say(p, "DetachDevice");
+        say(p, "DetachDevice nic %u", command->detach_device->nic->index);
         break;
     case HOST_COMMAND__COMMAND_PREPARE_MIGRATION:
         say(p, "PrepareMigration");

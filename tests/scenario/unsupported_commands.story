@@ -12,11 +12,5 @@ host $host-a answers start_domain ok coerced=0
     vm.events       NicCoerced 0 E1000 -> Virtio "NIC 0 runs as Virtio instead of E1000: a vhost-user socket carries virtio only; the Windows guest needs the virtio network driver (NetKVM) installed"
     vm.events       StatusChanged Starting -> Running (OperationDone)
     vm.events       Reply r7 ok
-reboot_vm as r8
-    vm.events       Reply r8 UNSUPPORTED "RebootVm is not supported by this version; VM $vm is unchanged"
-attach_nic nic.index=1 nic.type=User as r9
-    vm.events       Reply r9 UNSUPPORTED "AttachNic is not supported by this version; VM $vm is unchanged"
-detach_nic index=0 as r10
-    vm.events       Reply r10 UNSUPPORTED "DetachNic is not supported by this version; VM $vm is unchanged"
 migrate_vm host_uuid=$host-b as r11
     vm.events       Reply r11 UNSUPPORTED "MigrateVm is not supported by this version; VM $vm is unchanged"

@@ -1,0 +1,150 @@
+/* The runtime's own inputs: time has passed, a host does not exist, a record was poison. */
+#include "services/vm-service/vm_saga.h"
+
+#include <string.h>
+
+static void silent_host(VmContext *ctx)
+{
+    Operation *operation = ctx->vm->operation;
+    Error *error = error_make(ctx->arena, ERROR_CODE_HOST_SILENT,
+                              "host %s did not answer in time; VM %s is Unknown until the host "
+                              "reports, or ConfirmHostDown says that it is down and fenced",
+                              operation->host_uuid, ctx->vm_uuid);
+    vm_status_set(ctx, VM_STATUS_UNKNOWN, CAUSE_HOST_SILENT, error);
+    vm_operation_end(ctx, error);
+}
+
+/* The request is answered; the deletion goes on, asked for once more. */
+static void expunge_again(VmContext *ctx)
+{
+    Operation *operation = ctx->vm->operation;
+    if (*operation->request_id != '\0') {
+        vm_reply(ctx, operation->request_id,
+                 error_make(ctx->arena, ERROR_CODE_TIMEOUT,
+                            "VM %s is not expunged yet; the deletion goes on by itself",
+                            ctx->vm_uuid));
+        operation->request_id = arena_strdup(ctx->arena, "");
+    }
+    operation->deadline_ms = ctx->now_ms + ctx->settings->expunge_timeout_ms;
+    vm_expunge_ask(ctx);
+}
+
+static void on_deadline(VmContext *ctx, const DeadlineElapsed *elapsed)
+{
+    if (ctx->vm == NULL || strcmp(elapsed->deadline_id, ctx->step->state->deadline_id) != 0) {
+        return;
+    }
+    if (ctx->vm->status == VM_STATUS_EXPUNGED) {
+        ctx->step->state = NULL;
+        return;
+    }
+    if (ctx->vm->operation == NULL) {
+        ctx->fault = TRUE;
+        return;
+    }
+    switch (ctx->vm->operation->phase) {
+    case OPERATION_PHASE_PREPARING_VOLUMES:
+        vm_start_fail(ctx, error_make(ctx->arena, ERROR_CODE_TIMEOUT,
+                                      "the volumes of VM %s were not ready in time: ask again",
+                                      ctx->vm_uuid));
+        return;
+    case OPERATION_PHASE_STARTING_DOMAIN:
+    case OPERATION_PHASE_STOPPING_DOMAIN:
+    case OPERATION_PHASE_CHANGING_DEVICE:
+        silent_host(ctx);
+        return;
+    case OPERATION_PHASE_EXPUNGING_VOLUMES:
+        expunge_again(ctx);
+        return;
+    case OPERATION_PHASE_CHANGING_VOLUMES:
+        vm_operation_end(ctx,
+                         error_make(ctx->arena, ERROR_CODE_TIMEOUT,
+                                    "the volumes of VM %s were not changed in time; the change "
+                                    "may still come: see ListVolumes",
+                                    ctx->vm_uuid));
+        return;
+    case OPERATION_PHASE_UNSPECIFIED:
+        ctx->fault = TRUE;
+        return;
+    }
+}
+
+/* The host has no topic. A start can be refused: nothing was sent. Where a domain was to be stopped
+ * or changed, its fate is not known. */
+static void on_undeliverable(VmContext *ctx, const Undeliverable *undeliverable)
+{
+    if (ctx->vm == NULL || !vm_is_operation(ctx, undeliverable->operation_id)) {
+        return;
+    }
+    Error *error = error_make(ctx->arena, ERROR_CODE_HOST_UNKNOWN,
+                              "host %s has no command topic: see `virtbusctl host list`",
+                              undeliverable->host_uuid);
+    switch (ctx->vm->operation->phase) {
+    case OPERATION_PHASE_PREPARING_VOLUMES:
+    case OPERATION_PHASE_STARTING_DOMAIN:
+        vm_start_fail(ctx, error);
+        return;
+    case OPERATION_PHASE_STOPPING_DOMAIN:
+    case OPERATION_PHASE_CHANGING_DEVICE:
+        vm_stop_fail(ctx, error);
+        return;
+    case OPERATION_PHASE_UNSPECIFIED:
+    case OPERATION_PHASE_EXPUNGING_VOLUMES:
+    case OPERATION_PHASE_CHANGING_VOLUMES:
+        return; /* These ask no host. */
+    }
+}
+
+static void on_poisoned(VmContext *ctx, const Poisoned *poisoned)
+{
+    if (ctx->vm == NULL || ctx->vm->status == VM_STATUS_QUARANTINED ||
+        ctx->vm->status == VM_STATUS_EXPUNGED) {
+        return;
+    }
+    Error *error = error_make(ctx->arena, ERROR_CODE_QUARANTINED,
+                              "a record of VM %s could not be handled: %s-%d@%" G_GINT64_FORMAT
+                              ", %s; see the DLQ, then ReleaseQuarantine",
+                              ctx->vm_uuid, poisoned->topic, poisoned->partition, poisoned->offset,
+                              poisoned->reason);
+    ctx->vm->status_before_quarantine = ctx->vm->status;
+    vm_status_set(ctx, VM_STATUS_QUARANTINED, CAUSE_POISON, error);
+    if (ctx->vm->operation != NULL) {
+        vm_operation_end(ctx, error);
+    }
+}
+
+/* Back to where the VM was. An operation was ended by the quarantine, and with it what was known. */
+void vm_release(VmContext *ctx, const VmCommand *command)
+{
+    VmStatus before = ctx->vm->status_before_quarantine;
+    ctx->vm->status_before_quarantine = VM_STATUS_UNSPECIFIED;
+    if (before == VM_STATUS_EXPUNGING) {
+        vm_operation_begin(ctx, OPERATION_KIND_EXPUNGE, command->request_id, "",
+                           vm_timeout_or(command, ctx->settings->expunge_timeout_ms));
+        vm_status_set(ctx, before, CAUSE_RELEASED, NULL);
+        vm_expunge_ask(ctx);
+        return;
+    }
+    gboolean known =
+        !vm_status_may_run(before) || before == VM_STATUS_RUNNING || before == VM_STATUS_PAUSED;
+    vm_status_set(ctx, known ? before : VM_STATUS_UNKNOWN, CAUSE_RELEASED, NULL);
+    vm_reply(ctx, command->request_id, NULL);
+}
+
+void vm_on_runtime(VmContext *ctx, const RuntimeInput *input)
+{
+    switch (input->input_case) {
+    case RUNTIME_INPUT__INPUT_DEADLINE_ELAPSED:
+        on_deadline(ctx, input->deadline_elapsed);
+        return;
+    case RUNTIME_INPUT__INPUT_UNDELIVERABLE:
+        on_undeliverable(ctx, input->undeliverable);
+        return;
+    case RUNTIME_INPUT__INPUT_POISONED:
+        on_poisoned(ctx, input->poisoned);
+        return;
+    case RUNTIME_INPUT__INPUT__NOT_SET:
+        ctx->fault = TRUE;
+        return;
+    }
+}
