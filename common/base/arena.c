@@ -144,3 +144,8 @@ ProtobufCAllocator *arena_allocator(VbArena *arena, size_t limit_bytes)
         .alloc = allocator_alloc, .free = allocator_free, .allocator_data = arena};
     return &arena->allocator;
 }
+
+gboolean arena_limit_is_reached(const VbArena *arena)
+{
+    return arena->left_bytes == 0;
+}

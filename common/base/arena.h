@@ -43,3 +43,5 @@ void **arena_grow(VbArena *arena, void *items, size_t n_items);
 /* An allocator for protobuf-c that takes at most `limit_bytes` more from the arena, then yields
  * NULL: hostile bytes can unpack to fifty times their size. Valid until the next call or reset. */
 ProtobufCAllocator *arena_allocator(VbArena *arena, size_t limit_bytes);
+/* After a failed use of that allocator: whether it was its limit that was in the way. */
+gboolean arena_limit_is_reached(const VbArena *arena);

@@ -15,7 +15,12 @@ ProtobufCMessage *message_unpack(VbArena *arena, const ProtobufCMessageDescripto
     }
     ProtobufCMessage *message = protobuf_c_message_unpack(
         descriptor, arena_allocator(arena, MESSAGE_MAX_ARENA_BYTES), size_bytes, bytes);
-    if (message == NULL) {
+    if (message == NULL && arena_limit_is_reached(arena)) {
+        g_set_error(error, VB_ERROR, ERROR_CODE_TOO_LARGE,
+                    "the %s of %zu bytes unpacks to more than %d bytes: it repeats a field far too "
+                    "often",
+                    descriptor->short_name, size_bytes, MESSAGE_MAX_ARENA_BYTES);
+    } else if (message == NULL) {
         g_set_error(error, VB_ERROR, ERROR_CODE_INVALID_ARGUMENT,
                     "the %zu bytes are no %s: send the protobuf message itself", size_bytes,
                     descriptor->short_name);
@@ -127,6 +132,77 @@ static gboolean fields_check(const ProtobufCMessage *message, const Path *parent
 gboolean message_check(const ProtobufCMessage *message, GError **error)
 {
     return fields_check(message, NULL, error);
+}
+
+/* ---- The bytes themselves */
+
+typedef struct {
+    const guint8 *at;
+    const guint8 *end;
+} Wire;
+
+static guint64 varint_read(Wire *wire)
+{
+    guint64 value = 0;
+    for (guint shift = 0; wire->at < wire->end && shift < 64; shift += 7) {
+        guint8 byte = *wire->at++;
+        value |= (guint64)(byte & 0x7f) << shift;
+        if (byte < 0x80) {
+            break;
+        }
+    }
+    return value;
+}
+
+/* Past a field's value; of one with a length, `ret_inside` is what it holds. */
+static gboolean value_skip(Wire *wire, guint wire_type, Wire *ret_inside)
+{
+    gboolean has_length = wire_type == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED;
+    guint64 size_bytes = wire_type == PROTOBUF_C_WIRE_TYPE_64BIT   ? 8
+                         : wire_type == PROTOBUF_C_WIRE_TYPE_32BIT ? 4
+                                                                   : varint_read(wire);
+    if (wire_type == PROTOBUF_C_WIRE_TYPE_VARINT) {
+        return FALSE;
+    }
+    size_bytes = MIN(size_bytes, (guint64)(wire->end - wire->at));
+    *ret_inside = (Wire){.at = wire->at, .end = wire->at + size_bytes};
+    wire->at += size_bytes;
+    return has_length;
+}
+
+static gboolean wire_check(const ProtobufCMessageDescriptor *descriptor, Wire wire,
+                           const Path *parent, GError **error)
+{
+    while (wire.at < wire.end) {
+        Wire inside = {.at = NULL};
+        guint64 tag = varint_read(&wire);
+        gboolean has_length = value_skip(&wire, tag & 7, &inside);
+        const ProtobufCFieldDescriptor *field =
+            protobuf_c_message_descriptor_get_field(descriptor, (unsigned)(tag >> 3));
+        if (!has_length || field == NULL) {
+            continue;
+        }
+        Path path = {.parent = parent, .field = field, .index = -1};
+        if (field->type == PROTOBUF_C_TYPE_STRING &&
+            memchr(inside.at, '\0', (size_t)(inside.end - inside.at)) != NULL) {
+            return refuse(&path, error, "holds a zero byte");
+        }
+        if (field->type == PROTOBUF_C_TYPE_MESSAGE &&
+            !wire_check(field->descriptor, inside, &path, error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+gboolean message_check_bytes(const ProtobufCMessageDescriptor *descriptor, const void *bytes,
+                             size_t size_bytes, GError **error)
+{
+    if (memchr(bytes, '\0', size_bytes) == NULL) {
+        return TRUE; /* As nearly all are: proto3 writes no zero. */
+    }
+    Wire wire = {.at = bytes, .end = (const guint8 *)bytes + size_bytes};
+    return wire_check(descriptor, wire, NULL, error);
 }
 
 GBytes *message_pack(const void *message)

@@ -21,5 +21,10 @@ ProtobufCMessage *message_unpack(VbArena *arena, const ProtobufCMessageDescripto
  * depth. The error names the field by its path ("create_vm.spec.nics[1].model"). */
 gboolean message_check(const ProtobufCMessage *message, GError **error);
 
+/* Whether no string holds a zero byte: C would see it end there, other languages not. `bytes` were
+ * unpacked before, so their form is sound. */
+gboolean message_check_bytes(const ProtobufCMessageDescriptor *descriptor, const void *bytes,
+                             size_t size_bytes, GError **error);
+
 /* Packed bytes. Free with g_bytes_unref. */
 GBytes *message_pack(const void *message);

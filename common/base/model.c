@@ -5,6 +5,16 @@ gboolean model_is_uefi(const VmSpec *spec)
     return spec->firmware == FIRMWARE_UEFI || spec->firmware == FIRMWARE_UEFI_WITH_CSM;
 }
 
+gboolean model_has_disk_volume(const VmSpec *spec)
+{
+    for (size_t i = 0; i < spec->n_disks; i++) {
+        if (spec->disks[i]->bus != DISK_BUS_VHOST_USER) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 gboolean model_is_same_class(const FirmwareClass *a, const FirmwareClass *b)
 {
     return a != NULL && b != NULL && a->firmware == b->firmware &&

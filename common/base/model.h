@@ -7,5 +7,8 @@
 
 gboolean model_is_uefi(const VmSpec *spec);
 
+/* Whether a disk of it is a volume. One of a vhost-user back end is none. */
+gboolean model_has_disk_volume(const VmSpec *spec);
+
 /* Whether a variable store of one class fits a firmware of the other. NULL fits nothing. */
 gboolean model_is_same_class(const FirmwareClass *a, const FirmwareClass *b);

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <uuid/uuid.h>
 
+#include "common/base/message.h"
 #include "common/base/text.h"
 #include "common/base/uuid.h"
 #include "common/bus/loop_metrics.h"
@@ -139,7 +140,7 @@ static const char *poison_of(const VbLoop *loop, const char *origin)
 }
 
 static gboolean record_step(VbLoop *loop, VbPartition *partition, const VbBusRecord *record,
-                            const char *vm_uuid, const char *poison, GError **error)
+                            const char *vm_uuid, GError **error)
 {
     StateRecord *state = visit_load_state(loop, partition, vm_uuid);
     if (is_applied(state, record)) {
@@ -151,13 +152,13 @@ static gboolean record_step(VbLoop *loop, VbPartition *partition, const VbBusRec
                           .origin_id = loop->batch.last_origin,
                           .record = record,
                           .time_ms = record->time_ms,
-                          .poison = poison};
+                          .poison = poison_of(loop, loop->batch.last_origin),
+                          .is_broken = is_broken(partition, vm_uuid)};
     return visit_input(loop, &input, state, error);
 }
 
 static gboolean record_route(VbLoop *loop, const VbBusRecord *record, GError **error)
 {
-    VbPartition *partition = loop->partitions[record->partition];
     const char *poison = poison_of(loop, loop->batch.last_origin);
     const char *vm_uuid = validate_key(loop->batch.scratch, record);
     if (vm_uuid == NULL) {
@@ -166,14 +167,16 @@ static gboolean record_route(VbLoop *loop, const VbBusRecord *record, GError **e
         return TRUE;
     }
     int right = topic_partition(record->key, record->key_bytes, loop->config.n_partitions);
-    if (right == record->partition && !is_broken(partition, vm_uuid)) {
-        return record_step(loop, partition, record, vm_uuid, poison, error);
-    }
     if (right == record->partition) {
-        record_fail(loop, record, "restore", ERROR_CODE_INTERNAL,
-                    "this version cannot read the VM's state record");
-    } else if (poison != NULL) {
+        return record_step(loop, loop->partitions[right], record, vm_uuid, error);
+    }
+    if (poison != NULL) {
         record_fail(loop, record, "transaction", ERROR_CODE_INTERNAL, poison);
+    } else if (record->value_bytes > MESSAGE_MAX_BYTES) {
+        /* It would be refused there, if the producer can carry it at all. */
+        VbJudgement judgement =
+            validate_record(loop->batch.scratch, loop->config.service, record, vm_uuid);
+        record_fail(loop, record, "validate", judgement.error->code, judgement.error->message);
     } else if (bus_record_header(record, ENVELOPE_MOVED_FROM) != NULL) {
         record_fail(loop, record, "move", ERROR_CODE_INTERNAL,
                     "the record was moved before and is in a wrong partition again: do all "

@@ -15,17 +15,33 @@ gboolean bus_kafka_tick(VbBusKafka *kafka, int grace_ms, GError **error)
     }
     if (now_us - kafka->check_us >= KAFKA_SLICE_MS * G_GINT64_CONSTANT(1000)) {
         kafka->check_us = now_us;
-        kafka_broker_check(kafka->producer, KAFKA_SLICE_MS);
+        kafka_broker_probe(kafka->producer, KAFKA_SLICE_MS); /* Something is waited for. */
     }
     return TRUE;
 }
 
-gboolean bus_kafka_is_alive(rd_kafka_t *handle, GError **error)
+static gboolean is_fenced(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
+           code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH ||
+           code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+}
+
+gboolean bus_kafka_is_alive(const VbBusKafka *kafka, rd_kafka_t *handle, GError **error)
 {
     char text[512];
     rd_kafka_resp_err_t code = rd_kafka_fatal_error(handle, text, sizeof(text));
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         return TRUE;
+    }
+    if (is_fenced(code)) {
+        g_set_error(error, BUS_ERROR, BUS_ERROR_FENCED,
+                    "the broker shut this process out in favour of a newer one of instance.id "
+                    "\"%s\" (%s). If two processes run with this id, stop one or give it an id of "
+                    "its own. After an outage of the broker it is the end of this process's own "
+                    "transaction, and nothing needs to be done",
+                    kafka->config.instance_id, text);
+        return FALSE;
     }
     g_set_error(error, BUS_ERROR, BUS_ERROR_FATAL, "%s: %s (%s)", rd_kafka_name(handle), text,
                 rd_kafka_err2name(code));

@@ -28,6 +28,7 @@ typedef struct {
     /* The first record of a transaction that the broker did not take. */
     rd_kafka_resp_err_t undelivered;
     char *undelivered_topic;
+    gboolean times_told[TOPIC_COUNT]; /* Topics that keep the wrong times, and that was said. */
     gint64 begin_us;
     gint64 stop_us;  /* When a stop was first seen; 0: never. */
     gint64 check_us; /* When the broker was last checked. */
@@ -41,8 +42,8 @@ static inline VbBusKafka *bus_kafka_of(VbBus *bus)
 /* bus_kafka.c */
 /* Between two slices. FALSE and BUS_ERROR_STOP: a stop was asked for `grace_ms` ago. */
 gboolean bus_kafka_tick(VbBusKafka *kafka, int grace_ms, GError **error);
-/* A fatal error of a handle, if there is one, as BUS_ERROR_FATAL. */
-gboolean bus_kafka_is_alive(rd_kafka_t *handle, GError **error);
+/* A fatal error of a handle, if there is one, as BUS_ERROR_FATAL or _FENCED. */
+gboolean bus_kafka_is_alive(const VbBusKafka *kafka, rd_kafka_t *handle, GError **error);
 /* Index of an input topic's name; -1: none. */
 int bus_kafka_input_index(const VbBusKafka *kafka, const char *topic);
 rd_kafka_topic_partition_list_t *bus_kafka_inputs(const VbBusKafka *kafka, int partition);

@@ -6,6 +6,13 @@
 
 #include "common/bus/bus_kafka_private.h"
 #include "common/runtime/log.h"
+#include "common/runtime/metrics.h"
+
+enum { IDLE_CHECK_MS = 5000 };
+
+static VbMetric metric_times =
+    METRICS_COUNTER("virtbus_producer_times_total",
+                    "Records whose topic keeps its producers' times, which are not used.", "topic");
 
 static VbBusEvent *event_push(VbBusKafka *kafka, VbBusEventKind kind, int partition)
 {
@@ -110,6 +117,7 @@ rd_kafka_t *bus_kafka_consumer_new(VbBusKafka *kafka, GError **error)
     if (conf == NULL) {
         return NULL;
     }
+    metrics_register(&metric_times);
     rd_kafka_conf_set_opaque(conf, kafka);
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
     return kafka_handle_new(RD_KAFKA_CONSUMER, conf, error);
@@ -132,27 +140,26 @@ gboolean bus_kafka_subscribe(VbBusKafka *kafka, GError **error)
 
 /* When the broker took the record. A topic that keeps the producer's time instead could put a VM's
  * steps into any year: this machine's clock stands in. The journal says what was used. */
-static gint64 record_time_ms(const VbBusKafka *kafka, const rd_kafka_message_t *message)
+static gint64 record_time_ms(VbBusKafka *kafka, VbTopic topic, const rd_kafka_message_t *message)
 {
-    static gboolean is_told;
     rd_kafka_timestamp_type_t type;
     gint64 time_ms = rd_kafka_message_timestamp(message, &type);
     if (type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME) {
         return time_ms;
     }
-    if (!is_told) {
-        is_told = TRUE;
+    metrics_add(&metric_times, 1, topic_info(topic)->suffix);
+    if (!kafka->times_told[topic]) {
+        kafka->times_told[topic] = TRUE;
         log_event(VB_LOG_WARNING, "timestamp-type",
                   "A topic keeps its producers' times; they are not used. Set its "
                   "message.timestamp.type to LogAppendTime.",
                   "topic", rd_kafka_topic_name(message->rkt), NULL);
     }
-    return kafka->bus.now_ms((VbBus *)&kafka->bus);
+    return kafka->bus.now_ms(&kafka->bus);
 }
 
 /* Copies what the loop needs out of librdkafka's memory. */
-static VbBusRecord *record_of(const VbBusKafka *kafka, VbTopic topic,
-                              const rd_kafka_message_t *message)
+static VbBusRecord *record_of(VbBusKafka *kafka, VbTopic topic, const rd_kafka_message_t *message)
 {
     enum { MAX_HEADERS = 64 }; /* More are for nobody here. */
     VbBusHeader headers[MAX_HEADERS];
@@ -169,7 +176,7 @@ static VbBusRecord *record_of(const VbBusKafka *kafka, VbTopic topic,
     VbBusRecord record = {.topic = topic,
                           .partition = message->partition,
                           .offset = message->offset,
-                          .time_ms = record_time_ms(kafka, message),
+                          .time_ms = record_time_ms(kafka, topic, message),
                           .key = message->key,
                           .key_bytes = message->key_len,
                           .value = message->payload,
@@ -184,7 +191,7 @@ static gboolean consumer_error(VbBusKafka *kafka, const rd_kafka_message_t *mess
 {
     const char *topic = message->rkt != NULL ? rd_kafka_topic_name(message->rkt) : "-";
     const char *text = rd_kafka_message_errstr(message);
-    if (!bus_kafka_is_alive(kafka->consumer, error)) {
+    if (!bus_kafka_is_alive(kafka, kafka->consumer, error)) {
         return FALSE;
     }
     if (message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
@@ -243,19 +250,31 @@ gboolean bus_kafka_pump(VbBusKafka *kafka, int timeout_ms, GError **error)
     return done;
 }
 
+/* librdkafka does not always say that no broker is left, so an idle loop asks now and then. */
+static void broker_check(VbBusKafka *kafka)
+{
+    gint64 now_us = g_get_monotonic_time();
+    if (now_us - kafka->check_us >= IDLE_CHECK_MS * G_GINT64_CONSTANT(1000)) {
+        kafka->check_us = now_us;
+        kafka_broker_probe(kafka->producer, KAFKA_SLICE_MS);
+    } else {
+        kafka_broker_check(kafka->producer, KAFKA_SLICE_MS);
+    }
+}
+
 gboolean bus_kafka_poll(VbBus *bus, int timeout_ms, VbBusEvent *ret_event, GError **error)
 {
     VbBusKafka *kafka = bus_kafka_of(bus);
     if (g_queue_is_empty(&kafka->events)) {
         if (timeout_ms > 0) {
             rd_kafka_poll(kafka->producer, 0);
-            kafka_broker_check(kafka->producer, KAFKA_SLICE_MS);
+            broker_check(kafka);
         }
         if (!bus_kafka_pump(kafka, MIN(timeout_ms, KAFKA_SLICE_MS), error)) {
             return FALSE;
         }
     }
-    if (!bus_kafka_is_alive(kafka->producer, error)) {
+    if (!bus_kafka_is_alive(kafka, kafka->producer, error)) {
         return FALSE;
     }
     g_autofree VbBusEvent *event = g_queue_pop_head(&kafka->events);

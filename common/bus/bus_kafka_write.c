@@ -12,6 +12,7 @@
 #include "common/runtime/metrics.h"
 
 enum {
+    SILENT_SLICES = 3,    /* In a row: no broker answers. One is a slow broker. */
     HOST_SEEN_MS = 60000, /* How long a host's topic is believed to be there still. */
 };
 
@@ -69,7 +70,7 @@ static gboolean fail_transaction(VbBusKafka *kafka, const char *what, rd_kafka_e
                                  GError **error)
 {
     g_autoptr(rd_kafka_error_t) taken = cause;
-    if (rd_kafka_error_is_fatal(taken) && !bus_kafka_is_alive(kafka->producer, error)) {
+    if (rd_kafka_error_is_fatal(taken) && !bus_kafka_is_alive(kafka, kafka->producer, error)) {
         return FALSE;
     }
     if (rd_kafka_error_txn_requires_abort(taken)) {
@@ -104,9 +105,6 @@ static gboolean call(VbBusKafka *kafka, const char *what, VbKafkaCall function,
         log_event(VB_LOG_DEBUG, "transaction-retry", rd_kafka_error_string(cause), "call", what,
                   NULL);
         gint64 spent_us = g_get_monotonic_time() - begin_us;
-        if (spent_us > KAFKA_SLICE_MS * G_GINT64_CONSTANT(900)) {
-            kafka_broker_down(rd_kafka_error_string(cause)); /* A whole slice without an answer. */
-        }
         rd_kafka_error_destroy(cause);
         /* A call that was refused at once is not made again at once. */
         rd_kafka_poll(kafka->producer, spent_us < 10000 ? KAFKA_SLICE_MS / 20 : 0);
@@ -251,8 +249,7 @@ gboolean bus_kafka_flush(VbBus *bus, GError **error)
 {
     VbBusKafka *kafka = bus_kafka_of(bus);
     while (rd_kafka_flush(kafka->producer, KAFKA_SLICE_MS) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        kafka_broker_down("records wait to be taken");
-        if (!bus_kafka_is_alive(kafka->producer, error) ||
+        if (!bus_kafka_is_alive(kafka, kafka->producer, error) ||
             !bus_kafka_tick(kafka, KAFKA_STOP_GRACE_MS, error)) {
             return FALSE;
         }
@@ -318,7 +315,11 @@ gboolean bus_kafka_abort(VbBus *bus, GError **error)
     if (call(kafka, "abort", call_abort, NULL, &cause)) {
         return TRUE;
     }
-    gboolean is_stop = g_error_matches(cause, BUS_ERROR, BUS_ERROR_STOP);
-    g_set_error(error, BUS_ERROR, is_stop ? BUS_ERROR_STOP : BUS_ERROR_FATAL, "%s", cause->message);
+    if (g_error_matches(cause, BUS_ERROR, BUS_ERROR_STOP) ||
+        g_error_matches(cause, BUS_ERROR, BUS_ERROR_FENCED)) {
+        g_propagate_error(error, g_steal_pointer(&cause));
+    } else {
+        g_set_error(error, BUS_ERROR, BUS_ERROR_FATAL, "%s", cause->message);
+    }
     return FALSE;
 }

@@ -6,6 +6,7 @@
 
 #include "common/runtime/health.h"
 #include "common/runtime/log.h"
+#include "common/runtime/metrics.h"
 
 /* Under whatever role a handle has. */
 static const VbKafkaPair common_pairs[] = {
@@ -51,16 +52,36 @@ typedef enum { BROKER_NEVER_SEEN, BROKER_UP, BROKER_DOWN } BrokerState;
 
 static _Atomic(BrokerState) broker_state;
 
-void kafka_broker_down(const char *reason)
+static VbMetric metric_up =
+    METRICS_GAUGE("virtbus_broker_up", "1 while a Kafka broker answers, 0 while none does.");
+static VbMetric metric_outages = METRICS_COUNTER("virtbus_broker_outages_total",
+                                                 "Times that no Kafka broker answered any more.");
+
+/* An outage is one line in the log and one at its end, however long it lasts. */
+static void broker_down(const char *reason)
 {
-    atomic_store(&broker_state, BROKER_DOWN);
+    BrokerState before = atomic_exchange(&broker_state, BROKER_DOWN);
     health_set_condition("broker", reason);
+    if (before == BROKER_DOWN) {
+        return;
+    }
+    metrics_set(&metric_up, 0);
+    metrics_add(&metric_outages, 1);
+    log_event(VB_LOG_WARNING, "broker-lost",
+              "No Kafka broker answers. It is tried again until one does; nothing is lost.",
+              "error", reason, NULL);
 }
 
 static void broker_up(void)
 {
-    if (atomic_exchange(&broker_state, BROKER_UP) != BROKER_UP) {
-        health_set_condition("broker", NULL);
+    BrokerState before = atomic_exchange(&broker_state, BROKER_UP);
+    if (before == BROKER_UP) {
+        return;
+    }
+    health_set_condition("broker", NULL);
+    metrics_set(&metric_up, 1);
+    if (before == BROKER_DOWN) {
+        log_event(VB_LOG_INFO, "broker-back", "A Kafka broker answers again.", NULL);
     }
 }
 
@@ -74,6 +95,21 @@ void kafka_broker_check(rd_kafka_t *handle, int timeout_ms)
     }
 }
 
+void kafka_broker_probe(rd_kafka_t *handle, int timeout_ms)
+{
+    enum { SILENCES = 3 }; /* In a row: no broker answers. One is a slow broker. */
+    static atomic_int n_silences;
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(handle, 0, NULL, &metadata, timeout_ms);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_metadata_destroy(metadata);
+        atomic_store(&n_silences, 0);
+        broker_up();
+    } else if (atomic_fetch_add(&n_silences, 1) + 1 >= SILENCES) {
+        broker_down(rd_kafka_err2str(code));
+    }
+}
+
 /* ---- Callbacks */
 
 static void on_log(const rd_kafka_t *handle, int level, const char *facility, const char *text)
@@ -83,10 +119,12 @@ static void on_log(const rd_kafka_t *handle, int level, const char *facility, co
     if (strcmp(facility, "CONFWARN") == 0 && strstr(text, "will be ignored by this") != NULL) {
         return;
     }
-    /* What librdkafka calls an error is one broker that does not answer: it tries again. */
-    VbLogLevel ours = level <= SYSLOG_WARNING ? VB_LOG_WARNING
-                      : level <= SYSLOG_INFO  ? VB_LOG_INFO
-                                              : VB_LOG_DEBUG;
+    /* What librdkafka calls an error is one broker that does not answer: it tries again. That none
+     * does has been said once. */
+    VbLogLevel ours = atomic_load(&broker_state) == BROKER_DOWN ? VB_LOG_DEBUG
+                      : level <= SYSLOG_WARNING                 ? VB_LOG_WARNING
+                      : level <= SYSLOG_INFO                    ? VB_LOG_INFO
+                                                                : VB_LOG_DEBUG;
     log_event(ours, "kafka", text, "facility", facility, "client",
               handle != NULL ? rd_kafka_name(handle) : NULL, NULL);
 }
@@ -96,7 +134,7 @@ static void on_error(rd_kafka_t *handle, int code, const char *reason, void *opa
     (void)handle;
     (void)opaque;
     if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
-        kafka_broker_down(reason);
+        broker_down(reason);
     }
 }
 
@@ -160,6 +198,8 @@ rd_kafka_conf_t *kafka_conf_new(const VbKafkaSettings *settings, const VbKafkaPa
 rd_kafka_t *kafka_handle_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, GError **error)
 {
     char text[512];
+    metrics_register(&metric_up);
+    metrics_register(&metric_outages);
     if (atomic_load(&broker_state) == BROKER_NEVER_SEEN) {
         health_set_condition("broker", "no broker has answered yet");
     }

@@ -64,11 +64,11 @@ rd_kafka_t *kafka_reader_new(const VbKafkaSettings *settings, const char *group_
  * allowed; -1 and BUS_ERROR_FATAL: nobody answers. */
 int kafka_partitions(rd_kafka_t *handle, const char *topic, int timeout_ms, GError **error);
 
-/* The health condition "broker". kafka_broker_check asks a broker only while the condition is
- * unmet, at most `timeout_ms` long: call it about once a second. kafka_broker_down says so by hand.
- */
+/* The health condition "broker", its metrics and its two log lines. kafka_broker_check asks a broker
+ * only while the condition is unmet; kafka_broker_probe asks in any case, and believes the third
+ * silence in a row. Each takes at most `timeout_ms`: call it about once a second. */
 void kafka_broker_check(rd_kafka_t *handle, int timeout_ms);
-void kafka_broker_down(const char *reason);
+void kafka_broker_probe(rd_kafka_t *handle, int timeout_ms);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(rd_kafka_error_t, rd_kafka_error_destroy)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(rd_kafka_topic_partition_list_t,

@@ -37,6 +37,7 @@ VbLoop *loop_new(VbBus *bus, const VbLoopConfig *config)
     }
     loop->partitions = g_new0(VbPartition *, config->n_partitions);
     g_queue_init(&loop->pending);
+    loop->missing = g_string_new(NULL);
     batch_init(loop);
     return loop;
 }
@@ -60,6 +61,7 @@ void loop_free(VbLoop *loop)
             partition_drop(loop, i);
         }
         g_queue_clear_full(&loop->pending, (GDestroyNotify)bus_record_free);
+        g_string_free(loop->missing, TRUE);
         g_free(loop->partitions);
         g_free(loop->suspect);
         g_free(loop->suspect_reason);
@@ -128,8 +130,8 @@ static void partition_lose(VbLoop *loop, int number)
         }
         link = next;
     }
-    log_event(VB_LOG_INFO, "partition-lost", "A partition went to another instance.", "partition",
-              log_number(number), NULL);
+    log_event(VB_LOG_INFO, "partition-lost", "A partition is not this instance's any more.",
+              "partition", log_number(number), NULL);
 }
 
 static gboolean event_take(VbLoop *loop, const VbBusEvent *event, GError **error)
@@ -330,7 +332,8 @@ static gboolean batch_write(VbLoop *loop, GError **error)
 
 gboolean loop_turn(VbLoop *loop, int timeout_ms, GError **error)
 {
-    gboolean done = events_poll(loop, timeout_ms, error) && batch_fill(loop, error) &&
+    gboolean done = events_poll(loop, timeout_ms, error) && restore_check(loop, error) &&
+                    batch_fill(loop, error) &&
                     (loop->batch.n_inputs == 0 || batch_write(loop, error));
     batch_reset(loop);
     return done;

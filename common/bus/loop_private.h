@@ -52,6 +52,7 @@ struct VbLoop {
     VbPartition **partitions; /* NULL: not ours. */
     GQueue pending;           /* of VbBusRecord: read, not committed. */
     size_t pending_bytes;
+    GString *missing;    /* Offsets that a person must set, as words for the log; mostly empty. */
     gboolean is_drained; /* The last poll found nothing more. */
     VbBatch batch;
     guint n_aborts;   /* In a row. */
@@ -68,6 +69,8 @@ size_t loop_input_index(const VbLoop *loop, VbTopic topic);
 
 /* restore.c */
 gboolean restore_partition(VbLoop *loop, int number, GError **error);
+/* BUS_ERROR_SETUP if a partition cannot be consumed because its offsets are missing. */
+gboolean restore_check(const VbLoop *loop, GError **error);
 void partition_free(VbPartition *partition);
 
 /* batch.c: what becomes of one input. Purely, but for the host look-ups. */
@@ -84,7 +87,8 @@ void batch_dead_letter(VbLoop *loop, const VbBusRecord *record, const VbDlqReaso
 void batch_apply(VbLoop *loop);
 
 /* visit.c: the steps that one input leads to. `record` NULL: the deadline of `deadline_id` passed.
- * `poison`: the input cannot be written for this reason; the VM is told instead. */
+ * `poison`: the input cannot be written for this reason; the VM is told instead. `is_broken`: the
+ * VM's state cannot be read, so the record is refused. */
 typedef struct {
     VbPartition *partition;
     const char *vm_uuid;
@@ -93,6 +97,7 @@ typedef struct {
     const char *deadline_id;
     gint64 time_ms;
     const char *poison;
+    gboolean is_broken;
 } VbVisitInput;
 gboolean visit_input(VbLoop *loop, const VbVisitInput *input, StateRecord *state, GError **error);
 /* A VM's state as the batch sees it, in the scratch arena; NULL: none. */

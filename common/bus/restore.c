@@ -15,6 +15,7 @@ typedef struct {
     VbLoop *loop;
     VbPartition *partition;
     VbArena *arena;
+    GHashTable *broken; /* vm uuid -> why its last record cannot be used */
     guint64 n_records;
 } VbRestore;
 
@@ -45,6 +46,13 @@ static VbPartition *partition_new(const VbLoop *loop, int number)
 
 /* ---- States */
 
+/* "virtbus.vm.state-1@17" */
+static const char *record_name(const VbRestore *restore, const VbBusRecord *record)
+{
+    return arena_printf(restore->arena, "%s.%s-%d@%" G_GINT64_FORMAT, restore->loop->config.prefix,
+                        topic_info(record->topic)->suffix, record->partition, record->offset);
+}
+
 static void applied_note(VbRestore *restore, const StateRecord *state)
 {
     const VbService *service = restore->loop->config.service;
@@ -59,16 +67,36 @@ static void applied_note(VbRestore *restore, const StateRecord *state)
     }
 }
 
+/* What this service keeps in its state topic. */
+static StateRecord__BodyCase body_of(const VbService *service)
+{
+    return service->state_topic == TOPIC_VM_STATE ? STATE_RECORD__BODY_VM
+                                                  : STATE_RECORD__BODY_VOLUMES;
+}
+
+/* Told once all is read: a later record may have mended it. */
 static void broken_keep(VbRestore *restore, const VbBusRecord *record, const char *vm_uuid,
                         const char *why)
 {
     table_put_broken(restore->partition->table, vm_uuid, record->value, record->value_bytes);
-    metrics_add(&loop_metric_broken, 1);
-    log_event(
-        VB_LOG_ERROR, "state-broken",
-        "A VM's state record cannot be read; records for this VM go to the dead letter queue.",
-        "vm", vm_uuid, "partition", log_number(record->partition), "offset",
-        log_number(record->offset), "error", why, NULL);
+    g_hash_table_replace(restore->broken, g_strdup(vm_uuid),
+                         g_strdup_printf("%s: %s", record_name(restore, record), why));
+}
+
+static void broken_tell(const VbRestore *restore)
+{
+    GHashTableIter iter;
+    gpointer vm_uuid;
+    gpointer why;
+    g_hash_table_iter_init(&iter, restore->broken);
+    while (g_hash_table_iter_next(&iter, &vm_uuid, &why)) {
+        log_event(VB_LOG_ERROR, "state-broken",
+                  "A VM's state record cannot be used. The VM's commands are refused and its other "
+                  "records go to the dead letter queue, until the record is mended or deleted and "
+                  "this service started again.",
+                  "vm", vm_uuid, "error", why, NULL);
+    }
+    metrics_add(&loop_metric_broken, g_hash_table_size(restore->broken));
 }
 
 static void state_take(VbRestore *restore, const VbBusRecord *record, const char *vm_uuid)
@@ -77,6 +105,8 @@ static void state_take(VbRestore *restore, const VbBusRecord *record, const char
                                               record->value_bytes, record->value);
     if (state == NULL) {
         broken_keep(restore, record, vm_uuid, "it is no StateRecord");
+    } else if (state->body_case != body_of(restore->loop->config.service)) {
+        broken_keep(restore, record, vm_uuid, "it is the StateRecord of another service");
     } else if (state->logic_version > restore->loop->config.service->logic_version) {
         broken_keep(restore, record, vm_uuid,
                     "a newer version of this service wrote it: update this one");
@@ -93,12 +123,16 @@ static void record_take(const VbBusRecord *record, void *user)
     arena_reset(restore->arena);
     restore->n_records++;
     const char *vm_uuid = validate_key(restore->arena, record);
+    if (vm_uuid != NULL) {
+        g_hash_table_remove(restore->broken, vm_uuid);
+    }
     if (vm_uuid == NULL ||
         topic_partition(vm_uuid, UUID_TEXT_BYTES - 1, restore->loop->config.n_partitions) !=
             restore->partition->number) {
+        metrics_add(&loop_metric_broken, 1);
         log_event(VB_LOG_ERROR, "state-foreign",
-                  "A state record's key is no VM of this partition; it is ignored.", "partition",
-                  log_number(record->partition), "offset", log_number(record->offset), NULL);
+                  "A state record's key is no VM of this partition; it is ignored.", "record",
+                  record_name(restore, record), NULL);
     } else if (record->value == NULL) {
         table_remove(restore->partition->table, vm_uuid);
     } else {
@@ -110,12 +144,14 @@ static gboolean states_read(VbLoop *loop, VbPartition *partition, guint64 *ret_n
 {
     VbBus *bus = loop->bus;
     g_autoptr(VbArena) arena = arena_new();
-    VbRestore restore = {.loop = loop, .partition = partition, .arena = arena};
+    g_autoptr(GHashTable) broken = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    VbRestore restore = {.loop = loop, .partition = partition, .arena = arena, .broken = broken};
     gint64 end;
     if (!bus->state_end(bus, partition->number, &end, error) ||
         !bus->read_state(bus, partition->number, end, record_take, &restore, error)) {
         return FALSE;
     }
+    broken_tell(&restore);
     *ret_n = restore.n_records;
     metrics_add(&loop_metric_restored, (double)restore.n_records);
     return TRUE;
@@ -124,26 +160,35 @@ static gboolean states_read(VbLoop *loop, VbPartition *partition, guint64 *ret_n
 /* ---- Offsets */
 
 /* States without offsets: the group's offsets expired or were deleted. To start at the beginning
- * would step old records again, to start at the end would lose some: a person must say. */
-static gboolean offsets_check(const VbLoop *loop, const VbPartition *partition, GError **error)
+ * would step old records again, to start at the end would lose some: a person must say. TRUE: none
+ * is missing; else they are noted, with what the states have applied already. */
+static gboolean offsets_check(VbLoop *loop, const VbPartition *partition)
 {
     const VbService *service = loop->config.service;
-    g_autoptr(GString) missing = g_string_new(NULL);
-    for (size_t i = 0; i < service->n_inputs; i++) {
+    gboolean is_complete = TRUE;
+    for (size_t i = 0; i < service->n_inputs && table_size(partition->table) > 0; i++) {
         if (partition->next[i] < 0) {
-            g_string_append_printf(missing, " %s.%s:%d to %" G_GINT64_FORMAT, loop->config.prefix,
-                                   topic_info(service->inputs[i])->suffix, partition->number,
-                                   partition->applied[i] + 1);
+            g_string_append_printf(loop->missing, " %s.%s:%d to %" G_GINT64_FORMAT,
+                                   loop->config.prefix, topic_info(service->inputs[i])->suffix,
+                                   partition->number, partition->applied[i] + 1);
+            is_complete = FALSE;
         }
     }
-    if (missing->len == 0 || table_size(partition->table) == 0) {
+    return is_complete;
+}
+
+gboolean restore_check(const VbLoop *loop, GError **error)
+{
+    if (loop->missing->len == 0) {
         return TRUE;
     }
     g_set_error(error, BUS_ERROR, BUS_ERROR_SETUP,
-                "partition %d has %u states but its group has no committed offset in every input "
-                "topic. Set the missing ones with kafka-consumer-groups --reset-offsets "
-                "--to-offset; what the states have applied already says:%s",
-                partition->number, table_size(partition->table), missing->str);
+                "there are states, but group %s has not committed an offset for each of their "
+                "input partitions: the offsets were deleted, or have expired. Nothing is consumed. "
+                "Set the missing ones with kafka-consumer-groups --group %s --reset-offsets "
+                "--topic TOPIC:PARTITION --to-offset OFFSET --execute while no instance runs; what "
+                "the states have applied already says:%s",
+                loop->config.group_id, loop->config.group_id, loop->missing->str);
     return FALSE;
 }
 
@@ -153,8 +198,13 @@ static gboolean partition_restore(VbLoop *loop, VbPartition *partition, GError *
     VbBusOffsets offsets = {.partition = partition->number, .next = partition->next};
     gint64 begin_ms = bus->now_ms(bus);
     guint64 n_records = 0;
-    if (!bus->committed(bus, &offsets, error) || !states_read(loop, partition, &n_records, error) ||
-        !offsets_check(loop, partition, error) || !bus->consume(bus, &offsets, error)) {
+    if (!bus->committed(bus, &offsets, error) || !states_read(loop, partition, &n_records, error)) {
+        return FALSE;
+    }
+    if (!offsets_check(loop, partition)) {
+        return TRUE; /* Not consumed: restore_check ends this once all that is missing is known. */
+    }
+    if (!bus->consume(bus, &offsets, error)) {
         return FALSE;
     }
     log_event(VB_LOG_INFO, "restored", "A partition is restored.", "partition",

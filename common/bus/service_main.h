@@ -3,6 +3,6 @@
 
 #include "common/base/step.h"
 
-/* Returns the exit status. Does not return after a fatal error of the bus: it executes the program
- * again, in the same process, with a back-off. */
+/* Returns the exit status. After an error of the bus that came later than the start it executes
+ * the program again, in the same process: see service_restart.h. */
 int service_main(int argc, char **argv, const VbService *service);

@@ -17,6 +17,7 @@ typedef struct {
     const Settings *settings;
     const char *prefix;      /* Of the topics; for headers and messages. */
     const char *instance_id; /* For the journal. */
+    const char *group_id;    /* For the words that tell a person what to do. */
     int n_partitions;
     guint max_records; /* Of one batch. 0: 500. */
     guint max_hosts;   /* Whose command topics one transaction writes to. 0: 32. */
@@ -29,8 +30,8 @@ VbLoop *loop_new(VbBus *bus, const VbLoopConfig *config);
 void loop_free(VbLoop *loop);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VbLoop, loop_free)
 
-/* Waits at most `timeout_ms` for something to do, and does it. FALSE: BUS_ERROR_FATAL, _SETUP or
- * _STOP; end the process. What was aborted is written again by the next turns. */
+/* Waits at most `timeout_ms` for something to do, and does it. FALSE: BUS_ERROR_FATAL, _FENCED,
+ * _SETUP or _STOP; end the process. What was aborted is written again by the next turns. */
 gboolean loop_turn(VbLoop *loop, int timeout_ms, GError **error);
 
 /* Partitions that are restored and consumed now. */

@@ -30,10 +30,12 @@ static gboolean text_field(const ProtobufCMessage *message, const char *name, co
     return TRUE;
 }
 
-static gboolean message_judge(const ProtobufCMessage *message, const char *vm_uuid, GError **error)
+static gboolean message_judge(const ProtobufCMessage *message, const VbBusRecord *record,
+                              const char *vm_uuid, GError **error)
 {
     const char *named = NULL;
-    if (!message_check(message, error)) {
+    if (!message_check_bytes(message->descriptor, record->value, record->value_bytes, error) ||
+        !message_check(message, error)) {
         return FALSE;
     }
     if (text_field(message, "vm_uuid", &named) && strcmp(named, vm_uuid) != 0) {
@@ -43,6 +45,40 @@ static gboolean message_judge(const ProtobufCMessage *message, const char *vm_uu
         return FALSE;
     }
     return TRUE;
+}
+
+/* Whether a member of its oneof is set. An error alone says enough. */
+static gboolean says_something(const ProtobufCMessage *message)
+{
+    const ProtobufCMessageDescriptor *descriptor = message->descriptor;
+    gboolean has_oneof = FALSE;
+    for (unsigned i = 0; i < descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &descriptor->fields[i];
+        const char *base = (const char *)message;
+        if ((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0) {
+            has_oneof = TRUE;
+            if (*(const uint32_t *)(const void *)(base + field->quantifier_offset) == field->id) {
+                return TRUE;
+            }
+        } else if (field->type == PROTOBUF_C_TYPE_MESSAGE && strcmp(field->name, "error") == 0 &&
+                   *(ProtobufCMessage *const *)(const void *)(base + field->offset) != NULL) {
+            return TRUE;
+        }
+    }
+    return !has_oneof;
+}
+
+/* Who can answer does so, from the core. What nobody answers must not vanish. */
+static gboolean content_judge(const ProtobufCMessage *message, VbTopic topic, GError **error)
+{
+    if (topic == TOPIC_HOST_COMMANDS || says_something(message)) {
+        return TRUE;
+    }
+    g_set_error(error, VB_ERROR, ERROR_CODE_UNKNOWN_COMMAND,
+                "the %s holds nothing that this version knows: update virtbus, or mend the "
+                "producer",
+                message->descriptor->short_name);
+    return FALSE;
 }
 
 static VbJudgement dead_letter(VbArena *arena, const GError *error)
@@ -74,8 +110,10 @@ VbJudgement validate_record(VbArena *arena, const VbService *service, const VbBu
                     message->descriptor->short_name, vm_uuid);
         return dead_letter(arena, error);
     }
-    if (message_judge(message, vm_uuid, &error)) {
-        return (VbJudgement){.validity = VALIDITY_GOOD, .message = message};
+    if (message_judge(message, record, vm_uuid, &error) &&
+        (has_request_id || content_judge(message, record->topic, &error))) {
+        return (VbJudgement){
+            .validity = VALIDITY_GOOD, .message = message, .request_id = request_id};
     }
     if (!has_request_id || service->refuse == NULL) {
         return dead_letter(arena, error);

@@ -1,8 +1,9 @@
 /* Judges a record before any core sees it. Pure.
  *
  * A step may trust: the key is a uuid, the value is a message of its topic within the limits, text
- * is UTF-8, enums are known, vm_uuid equals the key, and a request_id (where the message has one)
- * is a uuid.
+ * is UTF-8 without control characters, enums are known, vm_uuid equals the key, a request_id (where
+ * the message has one) is a uuid, and a message that nobody answers holds something that this
+ * version knows.
  */
 #pragma once
 
@@ -18,7 +19,7 @@ typedef enum {
 typedef struct {
     VbValidity validity;
     const ProtobufCMessage *message; /* GOOD */
-    const char *request_id;          /* REFUSED */
+    const char *request_id;          /* GOOD (NULL: the message has none), REFUSED */
     const Error *error;              /* REFUSED, DEAD_LETTER */
 } VbJudgement;
 

@@ -319,7 +319,9 @@ static gboolean step_run(VbVisit *visit, const VbStepGiven *given, GError **erro
         result = "changed";
     }
     metrics_add(&loop_metric_steps, 1, given_name(visit, given), result);
-    journal_add(visit, given->runtime, step_ms);
+    if (!visit->input->is_broken) {
+        journal_add(visit, given->runtime, step_ms);
+    }
     return outputs_take(visit, outputs, step_ms, error);
 }
 
@@ -392,6 +394,9 @@ static gboolean visit_poison(VbVisit *visit, const char *stage, const char *reas
         batch_dead_letter(loop, visit->input->record, &why);
         visit->messages_before = loop->batch.messages->len;
     }
+    if (visit->input->is_broken) {
+        return TRUE; /* There is no state that could say so. */
+    }
     VbStepGiven given = {.runtime = poisoned_input(visit, reason)};
     if (!steps_run(visit, &given, error)) {
         return FALSE;
@@ -406,19 +411,42 @@ static gboolean visit_poison(VbVisit *visit, const char *stage, const char *reas
 
 /* ---- Inputs */
 
+/* Nobody knows what a step would do to a state that cannot be read, so a good record is refused. It
+ * is no step of the VM: the journal does not have it. */
+static VbJudgement broken_judge(const VbVisit *visit, const char *request_id)
+{
+    VbArena *scratch = visit->loop->batch.scratch;
+    const VbLoopConfig *config = &visit->loop->config;
+    gboolean can_answer = request_id != NULL && config->service->refuse != NULL;
+    return (VbJudgement){
+        .validity = can_answer ? VALIDITY_REFUSED : VALIDITY_DEAD_LETTER,
+        .request_id = request_id,
+        .error = error_make(scratch, ERROR_CODE_INTERNAL,
+                            "%s cannot read the state of VM %s: its log names the record of %s.%s "
+                            "(event state-broken). Mend or delete that record, then start the "
+                            "service again",
+                            config->service->name, visit->input->vm_uuid, config->prefix,
+                            topic_info(config->service->state_topic)->suffix)};
+}
+
 static gboolean visit_record(VbVisit *visit, GError **error)
 {
     VbLoop *loop = visit->loop;
     const VbBusRecord *record = visit->input->record;
+    const char *stage = "validate";
     VbJudgement judgement =
         validate_record(loop->batch.scratch, loop->config.service, record, visit->origin.vm_uuid);
+    if (judgement.validity == VALIDITY_GOOD && visit->input->is_broken) {
+        judgement = broken_judge(visit, judgement.request_id);
+        stage = "restore";
+    }
     switch (judgement.validity) {
     case VALIDITY_GOOD:
         return steps_run(visit, &(VbStepGiven){.message = judgement.message}, error);
     case VALIDITY_REFUSED:
         return steps_run(visit, &(VbStepGiven){.refusal = &judgement}, error);
     case VALIDITY_DEAD_LETTER: {
-        VbDlqReason why = {.stage = "validate",
+        VbDlqReason why = {.stage = stage,
                            .code = ENUM_CODE(error_code, judgement.error->code),
                            .reason = judgement.error->message};
         batch_dead_letter(loop, record, &why);

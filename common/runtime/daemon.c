@@ -48,6 +48,7 @@ bool daemon_start(const VbProgram *program, int argc, char *const *argv, VbOptio
               (VbLogFormat)options_get_enum(options, "log.format"));
     const char *listen = options_get_string(options, "http.listen");
     uint16_t port;
+    health_set_condition("daemon", "it is starting");
     if (!health_start(listen, &port, &error)) {
         log_event(VB_LOG_ERROR, "start-failed", error->message, NULL);
         *ret_status = EXIT_FAILURE;
@@ -61,6 +62,11 @@ bool daemon_start(const VbProgram *program, int argc, char *const *argv, VbOptio
                   "This environment variable is no option here.", "variable", *name, NULL);
     *ret_options = g_steal_pointer(&options);
     return true;
+}
+
+void daemon_started(void)
+{
+    health_set_condition("daemon", NULL);
 }
 
 void daemon_stop(void)

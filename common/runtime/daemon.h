@@ -5,7 +5,8 @@
  *   int status;
  *   if (!daemon_start(&program, argc, argv, &options, &status))
  *       return status;
- *   ... wiring, until signals_is_stop_requested() ...
+ *   ... wiring, with the conditions of /readyz; then daemon_started();
+ *   ... work, until signals_is_stop_requested() ...
  *   daemon_stop();
  *
  * It forks nothing, changes no user and writes no pid file: the supervisor does.
@@ -21,6 +22,9 @@
  * Call it before the first thread starts. */
 bool daemon_start(const VbProgram *program, int argc, char *const *argv, VbOptions **ret_options,
                   int *ret_status);
+
+/* All that /readyz waits for is declared by now; until this call it says that the daemon starts. */
+void daemon_started(void);
 
 /* Ends the health server and says goodbye in the log. */
 void daemon_stop(void);

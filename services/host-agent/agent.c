@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/base/text.h"
+#include "common/runtime/daemon.h"
 #include "common/runtime/health.h"
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
@@ -199,7 +200,7 @@ static void tick(VbAgent *agent, guint n_ticks)
     g_hash_table_iter_init(&iter, agent->vms);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         VbAgentVm *vm = value;
-        vm->look_wanted = vm->look_wanted || (vm->wants_look && !vm->effect_runs);
+        vm->again_wanted = vm->wants_look && !vm->effect_runs;
         agent_vm_advance(agent, vm);
         if (vm->domain_expected && n_ticks % SYNC_TICKS == 0) {
             state_paths_collect(vm, paths);
@@ -315,6 +316,7 @@ gboolean agent_run(VbAgent *agent, VbAgentBus *bus, GError **error)
     health_set_condition("commands", "the host's command topic is not open yet");
     health_set_condition("libvirt", "libvirt was not asked yet");
     health_watch("agent", SLEEP_MAX_MS);
+    daemon_started();
     run_until_stop(agent);
     run_out(agent);
     health_unwatch("agent");

@@ -37,7 +37,7 @@
 #include "services/vm-service/vm_saga.h"
 #include "services/vm-service/vm_spec.h"
 
-enum { LOGIC_VERSION = 1 };
+enum { LOGIC_VERSION = 1, SENDER_MAX_BYTES = 255 };
 
 #define IN(status) (1u << VM_STATUS_##status)
 #define AT_REST    (IN(CREATED) | IN(STOPPED) | IN(CRASHED))
@@ -139,6 +139,16 @@ static Error *check_timeout(VmContext *ctx, const VmCommand *command)
                       timeout_ms, least_ms, TIMEOUT_MAX_MS);
 }
 
+static Error *check_sender(VmContext *ctx, const VmCommand *command)
+{
+    size_t bytes = strlen(command->sender);
+    if (bytes <= SENDER_MAX_BYTES) {
+        return NULL;
+    }
+    return error_make(ctx->arena, ERROR_CODE_INVALID_ARGUMENT,
+                      "sender has %zu bytes, at most %d are allowed", bytes, SENDER_MAX_BYTES);
+}
+
 static void on_command(VmContext *ctx, const VmCommand *command)
 {
     VmCommand__CommandCase kind = command->command_case;
@@ -146,9 +156,10 @@ static void on_command(VmContext *ctx, const VmCommand *command)
     if (ctx->vm != NULL && answer_repeat(ctx, request_id)) {
         return;
     }
-    Error *bad_timeout = check_timeout(ctx, command);
-    if (bad_timeout != NULL) {
-        vm_reply(ctx, request_id, bad_timeout);
+    Error *bad = check_timeout(ctx, command);
+    bad = bad != NULL ? bad : check_sender(ctx, command);
+    if (bad != NULL) {
+        vm_reply(ctx, request_id, bad);
         return;
     }
     if (kind == VM_COMMAND__COMMAND_CREATE_VM) {
@@ -228,8 +239,8 @@ static void create_vm(VmContext *ctx, const VmCommand *command)
         return;
     }
     Error *error = NULL;
-    VmSpec *spec =
-        vm_spec_resolve(ctx->arena, ctx->vm_uuid, command->create_vm->spec, ctx->settings, &error);
+    VmSpec *spec = vm_spec_resolve(ctx->arena, ctx->vm_uuid, command->create_vm->spec, NULL,
+                                   ctx->settings, &error);
     if (spec == NULL) {
         vm_reply(ctx, command->request_id, error);
         return;
@@ -246,31 +257,21 @@ static void create_vm(VmContext *ctx, const VmCommand *command)
     vm_reply(ctx, command->request_id, NULL);
 }
 
-static gboolean is_same_storage(const StorageRef *a, const StorageRef *b)
-{
-    if (a == NULL || b == NULL) {
-        return a == b;
-    }
-    return a->type == b->type && strcmp(a->name, b->name) == 0;
-}
-
 /* The whole configuration anew. Volumes, pinned hardware and the variable store stay what they are. */
 static void update_vm(VmContext *ctx, const VmCommand *command)
 {
     VmRecord *vm = ctx->vm;
     Error *error = NULL;
-    VmSpec *spec =
-        vm_spec_resolve(ctx->arena, ctx->vm_uuid, command->update_vm->spec, ctx->settings, &error);
-    if (spec != NULL && vm->epoch > 0 && !is_same_storage(spec->storage, vm->spec->storage)) {
+    VmSpec *spec = vm_spec_resolve(ctx->arena, ctx->vm_uuid, command->update_vm->spec, vm->spec,
+                                   ctx->settings, &error);
+    if (spec != NULL && vm->epoch > 0 &&
+        !vm_spec_is_same_storage(spec->storage, vm->spec->storage)) {
         error = error_make(ctx->arena, ERROR_CODE_UNSUPPORTED,
                            "VM %s has been started, so its volumes are on storage %s: they cannot "
                            "move to another one",
                            ctx->vm_uuid, vm->spec->storage != NULL ? vm->spec->storage->name : "-");
     }
     if (error == NULL) {
-        if (spec->nvram != NULL && vm->spec->nvram != NULL) {
-            spec->nvram->volume_uuid = vm->spec->nvram->volume_uuid;
-        }
         spec_take(ctx, vm, spec);
     }
     vm_reply(ctx, command->request_id, error);

@@ -62,7 +62,7 @@ void vm_attach_nic_begin(VmContext *ctx, const VmCommand *command)
         /* The rules are those of the whole configuration with it. */
         VmSpec *with = arena_copy(ctx->arena, vm->spec);
         ARENA_APPEND(ctx->arena, with->n_nics, with->nics, nic);
-        spec = vm_spec_resolve(ctx->arena, ctx->vm_uuid, with, ctx->settings, &error);
+        spec = vm_spec_resolve(ctx->arena, ctx->vm_uuid, with, vm->spec, ctx->settings, &error);
     }
     if (spec == NULL) {
         vm_reply(ctx, command->request_id, error);

@@ -4,10 +4,13 @@
 
 #include "common/base/error.h"
 
-/* The spec as the VM record keeps it, in the arena. NULL and `ret_error`, which names the field,
- * when it cannot be. */
+/* The spec as the VM record keeps it, in the arena. `before` is what the record has; NULL: there is
+ * none. NULL and `ret_error`, which names the field, when it cannot be. */
 VmSpec *vm_spec_resolve(VbArena *arena, const char *vm_uuid, const VmSpec *asked,
-                        const Settings *settings, Error **ret_error);
+                        const VmSpec *before, const Settings *settings, Error **ret_error);
+
+/* Whether two references name one storage; NULL is none. */
+gboolean vm_spec_is_same_storage(const StorageRef *a, const StorageRef *b);
 
 /* S4: UEFI of either kind, and a TPM or Secure Boot, or the policy that keeps all UEFI variables.
  */

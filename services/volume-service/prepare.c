@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/limits.h"
+#include "common/base/model.h"
 #include "common/base/text.h"
 
 /* The volumes that the VM of this operation needs, in the order of its spec. */
@@ -35,7 +36,7 @@ static Volume *find_by_type(const VolumeContext *ctx, VolumeType type, guint dis
 static Error *check_storage(VolumeContext *ctx, const PrepareVolumes *prepare)
 {
     const VmSpec *spec = prepare->spec;
-    if (spec->n_disks == 0 && !prepare->nvram_needed && spec->tpm == NULL) {
+    if (!model_has_disk_volume(spec) && !prepare->nvram_needed && spec->tpm == NULL) {
         return NULL;
     }
     if (spec->storage == NULL) {

@@ -170,8 +170,9 @@ static void replace_nvram(VolumeContext *ctx, const VolumeCommand *command)
                            "ReplaceNvram for VM %s lacks its spec or firmware class", ctx->vm_uuid);
     }
     if (error == NULL) {
-        volume_record(ctx)->epoch = MAX(ctx->record->epoch, command->epoch);
-        ctx->record->last_operation_id = command->operation_id;
+        VolumeRecord *record = volume_record(ctx);
+        record->epoch = MAX(record->epoch, command->epoch);
+        record->last_operation_id = command->operation_id;
         retired = nvram_replace(ctx, replace->spec, replace->firmware_class);
     }
     VolumeEvent *event = volume_emit(ctx, command->operation_id);
@@ -187,7 +188,8 @@ static void choose_volume(VolumeContext *ctx, const VolumeCommand *command)
     const char *uuid = command->choose_volume->volume_uuid;
     Error *error = busy(ctx);
     if (error == NULL) {
-        volume_record(ctx)->epoch = MAX(ctx->record->epoch, command->epoch);
+        VolumeRecord *record = volume_record(ctx);
+        record->epoch = MAX(record->epoch, command->epoch);
         error = nvram_choose(ctx, uuid);
     }
     if (error == NULL) {

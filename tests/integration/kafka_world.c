@@ -29,16 +29,14 @@ static void on_delivered(rd_kafka_t *producer, const rd_kafka_message_t *message
     }
 }
 
-int world_set_up_bare(void **state)
+World *world_new(const char *bootstrap)
 {
+    /* What a client queued while its broker was gone is sent afterwards. */
+    static const VbKafkaProperty patience = {"message.timeout.ms", "900000"};
     World *world = g_new0(World, 1);
     char uuid[UUID_TEXT_BYTES];
     g_autoptr(GError) error = NULL;
-    world->bootstrap = g_getenv("BOOTSTRAP");
-    if (world->bootstrap == NULL) {
-        print_error("BOOTSTRAP is not set: the address of a Kafka broker\n");
-        return -1;
-    }
+    world->bootstrap = g_strdup(bootstrap);
     log_start("test", VB_LOG_WARNING, VB_LOG_TEXT);
     uuid_random(uuid);
     world->prefix = g_strdup_printf("test-%.8s", uuid);
@@ -46,34 +44,54 @@ int world_set_up_bare(void **state)
     world->arena = arena_new();
     world->kafka = (VbKafkaSettings){.bootstrap = world->bootstrap, .client_id = "test"};
     world->children = g_array_new(FALSE, FALSE, sizeof(pid_t));
-    world->producer = kafka_producer_new(&world->kafka, on_delivered, NULL, &error);
+    VbKafkaSettings patient = world->kafka;
+    patient.extra = &patience;
+    patient.n_extra = 1;
+    world->producer = kafka_producer_new(&patient, on_delivered, NULL, &error);
     if (world->producer == NULL) {
-        print_error("%s\n", error->message);
+        fail_msg("%s", error->message);
+    }
+    return world;
+}
+
+int world_set_up_bare(void **state)
+{
+    const char *bootstrap = g_getenv("BOOTSTRAP");
+    if (bootstrap == NULL) {
+        print_error("BOOTSTRAP is not set: the address of a Kafka broker\n");
         return -1;
     }
-    *state = world;
+    *state = world_new(bootstrap);
     return 0;
+}
+
+void world_topics(World *world)
+{
+    g_autoptr(GError) error = NULL;
+    VbTopicPlan plan = {.prefix = world->prefix, .partitions = WORLD_PARTITIONS, .replication = 1};
+    if (!bus_topics_create(world->producer, &plan, NULL, &error) ||
+        !bus_topics_create_host(world->producer, world->prefix, HOST_A, 1, NULL, &error)) {
+        fail_msg("%s", error->message);
+    }
 }
 
 int world_set_up(void **state)
 {
-    g_autoptr(GError) error = NULL;
     if (world_set_up_bare(state) != 0) {
         return -1;
     }
-    World *world = *state;
-    VbTopicPlan plan = {.prefix = world->prefix, .partitions = WORLD_PARTITIONS, .replication = 1};
-    if (!bus_topics_create(world->producer, &plan, NULL, &error) ||
-        !bus_topics_create_host(world->producer, world->prefix, HOST_A, 1, NULL, &error)) {
-        print_error("%s\n", error->message);
-        return -1;
-    }
+    world_topics(*state);
     return 0;
 }
 
 int world_tear_down(void **state)
 {
-    World *world = *state;
+    world_free(*state);
+    return 0;
+}
+
+void world_free(World *world)
+{
     for (guint i = 0; i < world->children->len; i++) {
         pid_t pid = g_array_index(world->children, pid_t, i);
         kill(pid, SIGKILL);
@@ -84,8 +102,47 @@ int world_tear_down(void **state)
     arena_free(world->arena);
     g_free(world->prefix);
     g_free(world->group);
+    g_free(world->bootstrap);
     g_free(world);
-    return 0;
+}
+
+typedef struct {
+    World *world;
+    char *name;
+} Shown;
+
+static gboolean is_shown(void *user)
+{
+    Shown *shown = user;
+    return kafka_partitions(shown->world->producer, shown->name, WORLD_WAIT_MS, NULL) > 0;
+}
+
+void world_topic(World *world, VbTopic topic, int n_partitions)
+{
+    char text[256];
+    g_autofree char *name = topic_name(world->prefix, topic, NULL);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(world->producer);
+    rd_kafka_NewTopic_t *new_topic =
+        rd_kafka_NewTopic_new(name, n_partitions, 1, text, sizeof(text));
+    rd_kafka_CreateTopics(world->producer, &new_topic, 1, NULL, queue);
+    rd_kafka_event_destroy(rd_kafka_queue_poll(queue, WORLD_WAIT_MS));
+    rd_kafka_NewTopic_destroy(new_topic);
+    rd_kafka_queue_destroy(queue);
+    Shown shown = {world, name};
+    world_until(is_shown, &shown);
+}
+
+void world_topic_set(World *world, VbTopic topic, const char *name, const char *value)
+{
+    g_autofree char *topic_text = topic_name(world->prefix, topic, NULL);
+    rd_kafka_ConfigResource_t *resource =
+        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic_text);
+    rd_kafka_ConfigResource_set_config(resource, name, value);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(world->producer);
+    rd_kafka_AlterConfigs(world->producer, &resource, 1, NULL, queue);
+    rd_kafka_event_destroy(rd_kafka_queue_poll(queue, WORLD_WAIT_MS));
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_ConfigResource_destroy(resource);
 }
 
 /* ---- The client */
@@ -119,8 +176,8 @@ static char *topic_of(const World *world, const char *topic_suffix)
     return g_strdup_printf("%s.%s", world->prefix, topic_suffix);
 }
 
-void world_produce(World *world, VbTopic topic, int partition, const char *key, const void *value,
-                   size_t value_bytes)
+void world_queue(World *world, VbTopic topic, int partition, const char *key, const void *value,
+                 size_t value_bytes)
 {
     g_autofree char *name = topic_name(world->prefix, topic, NULL);
     size_t key_bytes = key != NULL ? strlen(key) : 0;
@@ -129,7 +186,18 @@ void world_produce(World *world, VbTopic topic, int partition, const char *key, 
         RD_KAFKA_V_KEY(key, key_bytes), RD_KAFKA_V_VALUE((void *)value, value_bytes),
         RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
     assert_int_equal(code, RD_KAFKA_RESP_ERR_NO_ERROR);
+}
+
+void world_flush(World *world)
+{
     assert_int_equal(rd_kafka_flush(world->producer, WORLD_WAIT_MS), RD_KAFKA_RESP_ERR_NO_ERROR);
+}
+
+void world_produce(World *world, VbTopic topic, int partition, const char *key, const void *value,
+                   size_t value_bytes)
+{
+    world_queue(world, topic, partition, key, value, value_bytes);
+    world_flush(world);
 }
 
 void world_send(World *world, const VmCommand *command)
@@ -307,6 +375,7 @@ Service *service_new(World *world, const char *instance_id, void (*tick)(void *u
                                              .user = service};
     service->loop_config = (VbLoopConfig){.service = &echo_service,
                                           .settings = &service->settings,
+                                          .group_id = world->group,
                                           .prefix = world->prefix,
                                           .instance_id = service->instance_id};
     service->bus = bus_kafka_open(&service->bus_config, &service->loop_config.n_partitions, &error);

@@ -15,7 +15,7 @@
 enum { WORLD_PARTITIONS = 2, WORLD_WAIT_MS = 60000 };
 
 typedef struct {
-    const char *bootstrap;
+    char *bootstrap;
     char *prefix;
     char *group;
     VbArena *arena;
@@ -29,6 +29,13 @@ typedef struct {
 int world_set_up(void **state);
 int world_set_up_bare(void **state); /* Without topics. */
 int world_tear_down(void **state);
+/* The same on a broker of the test's own; world_topics makes topics and host HOST_A. */
+World *world_new(const char *bootstrap);
+void world_topics(World *world);
+void world_free(World *world);
+/* One topic, and a setting of one. */
+void world_topic(World *world, VbTopic topic, int n_partitions);
+void world_topic_set(World *world, VbTopic topic, const char *name, const char *value);
 #define HOST_A "aaaaaaaa-0000-4000-8000-000000000001"
 
 /* ---- The client */
@@ -39,6 +46,10 @@ VmCommand *world_command(World *world, const char *vm, VmCommand__CommandCase wh
 /* Acknowledged when it returns. `partition` -1: where the key belongs. */
 void world_produce(World *world, VbTopic topic, int partition, const char *key, const void *value,
                    size_t value_bytes);
+/* The same, not waited for: it may be acknowledged only when a broker is back. */
+void world_queue(World *world, VbTopic topic, int partition, const char *key, const void *value,
+                 size_t value_bytes);
+void world_flush(World *world);
 void world_send(World *world, const VmCommand *command);
 /* Makes and sends it; returns the request id. */
 const char *world_request(World *world, const char *vm, VmCommand__CommandCase which);

@@ -190,6 +190,8 @@ static void test_queued_answer_wins_after_a_pause(void **state)
 
     HostReport report = HOST_REPORT__INIT;
     report.vm_uuid = (char *)vm;
+    report.report_case = HOST_REPORT__REPORT_VM_FORGOTTEN;
+    report.vm_forgotten = ARENA_MSG(world->arena, vm_forgotten);
     g_autoptr(GBytes) packed = message_pack(&report);
     while (g_get_real_time() / 1000 <= deadline_ms) {
         g_usleep(1000); /* Nobody turns the loop meanwhile. */
@@ -209,14 +211,7 @@ static void test_time_is_not_the_producers(void **state)
     World *world = *state;
     const char *vm = world_vm(world, 1, 0);
     g_autofree char *topic = g_strdup_printf("%s.vm.commands", world->prefix);
-    rd_kafka_ConfigResource_t *resource =
-        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
-    rd_kafka_ConfigResource_set_config(resource, "message.timestamp.type", "CreateTime");
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(world->producer);
-    rd_kafka_AlterConfigs(world->producer, &resource, 1, NULL, queue);
-    rd_kafka_event_destroy(rd_kafka_queue_poll(queue, WORLD_WAIT_MS));
-    rd_kafka_queue_destroy(queue);
-    rd_kafka_ConfigResource_destroy(resource);
+    world_topic_set(world, TOPIC_VM_COMMANDS, "message.timestamp.type", "CreateTime");
 
     VmCommand *command = world_command(world, vm, VM_COMMAND__COMMAND_CREATE_VM);
     g_autoptr(GBytes) packed = message_pack(command);

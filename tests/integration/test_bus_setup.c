@@ -108,39 +108,12 @@ static void test_missing_topics_are_refused(void **state)
     assert_non_null(strstr(error->message, "virtbusctl topics create"));
 }
 
-static void topic_make(World *world, VbTopic topic, int n_partitions)
-{
-    char text[256];
-    g_autofree char *name = topic_name(world->prefix, topic, NULL);
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(world->producer);
-    rd_kafka_NewTopic_t *new_topic =
-        rd_kafka_NewTopic_new(name, n_partitions, 1, text, sizeof(text));
-    rd_kafka_CreateTopics(world->producer, &new_topic, 1, NULL, queue);
-    rd_kafka_event_destroy(rd_kafka_queue_poll(queue, WORLD_WAIT_MS));
-    rd_kafka_NewTopic_destroy(new_topic);
-    rd_kafka_queue_destroy(queue);
-}
-
-typedef struct {
-    World *world;
-    char *name;
-} Shown;
-
-static gboolean is_shown(void *user)
-{
-    Shown *shown = user;
-    return kafka_partitions(shown->world->producer, shown->name, WORLD_WAIT_MS, NULL) > 0;
-}
-
 static void test_unequal_partitions_are_refused(void **state)
 {
     World *world = *state;
     for (int topic = 0; topic < TOPIC_COUNT; topic++) {
         if (topic != TOPIC_HOST_COMMANDS) {
-            g_autofree char *name = topic_name(world->prefix, (VbTopic)topic, NULL);
-            Shown shown = {world, name};
-            topic_make(world, (VbTopic)topic, topic == TOPIC_VM_REPORTS ? 5 : 2);
-            world_until(is_shown, &shown);
+            world_topic(world, (VbTopic)topic, topic == TOPIC_VM_REPORTS ? 5 : 2);
         }
     }
     g_autoptr(GError) error = open_error(world, NULL, 0);

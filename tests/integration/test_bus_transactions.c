@@ -113,7 +113,7 @@ static gboolean turn_fails(void *user)
     if (loop_turn(service->loop, 100, &error)) {
         return FALSE;
     }
-    assert_true(g_error_matches(error, BUS_ERROR, BUS_ERROR_FATAL));
+    assert_true(g_error_matches(error, BUS_ERROR, BUS_ERROR_FENCED));
     return TRUE;
 }
 

@@ -5,17 +5,17 @@ create_vm as r1
 create_vm windows spec.name="" as r2
     vm.events       Reply r2 INVALID_ARGUMENT "spec.name has 0 bytes, 1 to 255 are allowed"
 create_vm windows spec.account=../etc as r3
-    vm.events       Reply r3 INVALID_ARGUMENT "spec.account must be 1 to 64 of A-Z a-z 0-9 _ . - and not start with a dot"
+    vm.events       Reply r3 INVALID_ARGUMENT "spec.account is "../etc": 1 to 64 of A-Z a-z 0-9 _ . -, not starting with a dot, are allowed"
 create_vm windows spec.vcpus=0 as r4
     vm.events       Reply r4 INVALID_ARGUMENT "spec.vcpus is 0, 1 to 512 are allowed"
 create_vm windows spec.memory_bytes=1000000 as r5
     vm.events       Reply r5 INVALID_ARGUMENT "spec.memory_bytes is 1000000: 16 MiB to 16 TiB, in whole MiB, are allowed"
 create_vm windows spec.disks[1].type=Root spec.disks[1].index=1 spec.disks[1].size_bytes=1GiB as r6
-    vm.events       Reply r6 INVALID_ARGUMENT "spec.disks[1]: a VM has at most one root disk"
+    vm.events       Reply r6 INVALID_ARGUMENT "spec.disks[1].type is Root a second time: a VM has at most one root disk"
 create_vm windows spec.nics[0].type=Unspecified as r7
-    vm.events       Reply r7 INVALID_ARGUMENT "spec.nics[0].type must be bridge, vhost-user or user"
+    vm.events       Reply r7 INVALID_ARGUMENT "spec.nics[0].type is missing: Bridge, VhostUser or User is allowed"
 create_vm windows spec.nics[1].type=User spec.nics[1].index=0 as r8
-    vm.events       Reply r8 INVALID_ARGUMENT "spec.nics[1].index 0 stands twice"
+    vm.events       Reply r8 INVALID_ARGUMENT "spec.nics[1].index 0 stands twice: each NIC needs its own"
 create_vm windows spec.platform=99 as r9
     vm.events       Reply r9 INVALID_ARGUMENT "field create_vm.spec.platform has the unknown value 99"
 create_vm windows timeout_ms=1s as r10

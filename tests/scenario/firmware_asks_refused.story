@@ -8,7 +8,7 @@ create_vm windows spec.machine=pc as r3
     vm.events       Reply r3 UNSUPPORTED "UEFI firmware needs a q35 machine; spec.machine is pc"
 create_vm windows spec.disks[0].iops_limit=100 spec.disks[0].bus=VhostUser \
   spec.disks[0].socket_path=/run/blk.sock as r4
-    vm.events       Reply r4 UNSUPPORTED "spec.disks[0].iops_limit: a vhost-user disk cannot be limited by QEMU; limit it in its back end"
+    vm.events       Reply r4 UNSUPPORTED "spec.disks[0].iops_limit is 100: a vhost-user disk cannot be limited by QEMU; limit it in its back end"
 create_vm windows spec.firmware=UefiWithCsm as r5
     vm.events       StatusChanged Unspecified -> Created (Request)
     vm.events       Reply r5 ok

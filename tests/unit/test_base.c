@@ -351,11 +351,41 @@ static void test_unpack_takes_4_mib_of_memory_at_most(void **state)
         bytes[i] = 0x0a;  /* Field 1, a message ... */
         bytes[i + 1] = 0; /* ... of no bytes. */
     }
-    assert_not_unpacked(*state, &inventory__descriptor, bytes, sizeof(bytes),
-                        ERROR_CODE_INVALID_ARGUMENT);
+    assert_not_unpacked(*state, &inventory__descriptor, bytes, sizeof(bytes), ERROR_CODE_TOO_LARGE);
     ProtobufCMessage *some = message_unpack(*state, &inventory__descriptor, bytes, 2000, NULL);
     assert_non_null(some);
     assert_int_equal(((Inventory *)some)->n_volumes, 1000);
+}
+
+static void test_zero_bytes_in_text_are_found(void **state)
+{
+    VmCommand *command = ARENA_MSG(*state, vm_command);
+    command->sender = "abc";
+    command->command_case = VM_COMMAND__COMMAND_CREATE_VM;
+    command->create_vm = ARENA_MSG(*state, create_vm);
+    command->create_vm->spec = ARENA_MSG(*state, vm_spec);
+    command->create_vm->spec->name = "xyz";
+    g_autoptr(GBytes) packed = message_pack(command);
+    gsize size_bytes;
+    const guint8 *good = g_bytes_get_data(packed, &size_bytes);
+    assert_true(message_check_bytes(&vm_command__descriptor, good, size_bytes, NULL));
+
+    static const struct {
+        char letter;
+        const char *told;
+    } rows[] = {{'b', "field sender holds a zero byte"},
+                {'y', "field create_vm.spec.name holds a zero byte"}};
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_autoptr(GError) error = NULL;
+        g_autofree guint8 *bad = g_memdup2(good, size_bytes);
+        *(guint8 *)memchr(bad, rows[i].letter, size_bytes) = 0;
+        assert_non_null(message_unpack(*state, &vm_command__descriptor, bad, size_bytes, NULL));
+        assert_false(message_check_bytes(&vm_command__descriptor, bad, size_bytes, &error));
+        assert_string_equal(error->message, rows[i].told);
+    }
+    /* A zero that is a number, an empty field, or in one that is not known, is no text. */
+    assert_true(
+        message_check_bytes(&vm_command__descriptor, "\x18\0\x22\0\x9a\x06\x01\0", 8, NULL));
 }
 
 static void test_errors_keep_their_code(void **state)
@@ -460,6 +490,26 @@ static void test_contract_is_reached_whole(void **state)
     g_hash_table_iter_init(&iter, enums);
     if (g_hash_table_iter_next(&iter, &key, NULL)) {
         fail_msg("enum %s is in no message", (char *)key);
+    }
+}
+
+/* A record that goes to a wrong topic must not be understood there. */
+static void test_no_message_passes_for_another(void **state)
+{
+    (void)state;
+    static const ProtobufCMessageDescriptor *const messages[] = {
+        &vm_command__descriptor,   &vm_event__descriptor,     &volume_command__descriptor,
+        &volume_event__descriptor, &host_command__descriptor, &host_report__descriptor};
+    g_autoptr(GHashTable) taken = g_hash_table_new(NULL, NULL);
+    for (size_t m = 0; m < G_N_ELEMENTS(messages); m++) {
+        for (unsigned i = 0; i < messages[m]->n_fields; i++) {
+            const ProtobufCFieldDescriptor *field = &messages[m]->fields[i];
+            if ((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0 &&
+                !g_hash_table_add(taken, GUINT_TO_POINTER(field->id))) {
+                fail_msg("%s.%s has a number of another topic's message", messages[m]->short_name,
+                         field->name);
+            }
+        }
     }
 }
 
@@ -629,7 +679,9 @@ int main(void)
         WITH_ARENA(test_unpack_refuses_garbage),
         WITH_ARENA(test_unpack_takes_64_kib_at_most),
         WITH_ARENA(test_unpack_takes_4_mib_of_memory_at_most),
+        WITH_ARENA(test_zero_bytes_in_text_are_found),
         WITH_ARENA(test_errors_keep_their_code),
+        cmocka_unit_test(test_no_message_passes_for_another),
         WITH_CONTRACT(test_contract_is_reached_whole),
         WITH_CONTRACT(test_no_message_is_recursive),
         WITH_CONTRACT(test_fields_are_of_plain_types),

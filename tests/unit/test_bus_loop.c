@@ -55,6 +55,7 @@ static int set_up(void **state)
     world->config = (VbLoopConfig){.service = &echo_service,
                                    .settings = &world->settings,
                                    .prefix = "test",
+                                   .group_id = "test.echo-service",
                                    .instance_id = "i1",
                                    .n_partitions = PARTITIONS};
     loop_start(world);
@@ -568,6 +569,15 @@ static void test_deadlines_in_order_and_not_before(void **state)
     assert_int_equal(log_of(world, TOPIC_VM_EVENTS, 1)->len, n + 4);
 }
 
+static HostReport *report_new(World *world, const char *vm)
+{
+    HostReport *report = ARENA_MSG(world->arena, host_report);
+    report->vm_uuid = (char *)vm;
+    report->report_case = HOST_REPORT__REPORT_VM_FORGOTTEN;
+    report->vm_forgotten = ARENA_MSG(world->arena, vm_forgotten);
+    return report;
+}
+
 static void test_queued_answer_wins_over_its_deadline(void **state)
 {
     World *world = *state;
@@ -576,8 +586,7 @@ static void test_queued_answer_wins_over_its_deadline(void **state)
     send_stop(world, vm, 100);
     settle(world);
     memory_bus_set_now(world->memory, NOW_MS + 1000);
-    HostReport *report = ARENA_MSG(world->arena, host_report);
-    report->vm_uuid = (char *)vm;
+    HostReport *report = report_new(world, vm);
     send_message(world, TOPIC_VM_REPORTS, vm, report);
     settle(world);
 
@@ -603,13 +612,6 @@ static void test_deadline_waits_until_the_broker_confirms_the_end(void **state)
     memory_bus_set_confirm_end(world->memory, TRUE);
     settle(world);
     assert_int_equal(log_of(world, TOPIC_VM_EVENTS, 1)->len, 3);
-}
-
-static HostReport *report_new(World *world, const char *vm)
-{
-    HostReport *report = ARENA_MSG(world->arena, host_report);
-    report->vm_uuid = (char *)vm;
-    return report;
 }
 
 static void test_new_deadline_in_the_same_batch_counts(void **state)
@@ -898,44 +900,66 @@ static void test_restore_equals_live_state(void **state)
     assert_int_equal(loop_partitions(world->loop), PARTITIONS);
 }
 
-static void test_unreadable_state_halts_nothing(void **state)
+/* Garbage, a newer version's, another service's: none of them is taken for "no such VM". */
+static void test_unreadable_state_refuses_its_vm_only(void **state)
 {
     World *world = *state;
-    const char *garbage = vm_in(world, 1, 0);
-    const char *newer = vm_in(world, 1, 1);
-    const char *good = vm_in(world, 1, 2);
-    append(world, TOPIC_VM_STATE, 1, garbage, "\xff\xff\xff", 3);
+    const char *broken[] = {vm_in(world, 1, 0), vm_in(world, 1, 1), vm_in(world, 1, 2)};
+    const char *good = vm_in(world, 1, 3);
+    append(world, TOPIC_VM_STATE, 1, broken[0], "\xff\xff\xff", 3);
     StateRecord *record = ARENA_MSG(world->arena, state_record);
+    record->body_case = STATE_RECORD__BODY_VM;
+    record->vm = ARENA_MSG(world->arena, vm_record);
     record->logic_version = 2;
     record->deadline_ms = 1;
-    send_message(world, TOPIC_VM_STATE, newer, record);
+    send_message(world, TOPIC_VM_STATE, broken[1], record);
+    record->body_case = STATE_RECORD__BODY_VOLUMES;
+    record->volumes = ARENA_MSG(world->arena, volume_record);
+    record->logic_version = 1;
+    send_message(world, TOPIC_VM_STATE, broken[2], record);
     append(world, TOPIC_VM_STATE, 1, "no uuid", "x", 1);
     memory_bus_set_committed(world->memory, TOPIC_VM_COMMANDS, 1, 0);
     memory_bus_set_committed(world->memory, TOPIC_VM_REPORTS, 1, 0);
-    send_create(world, garbage);
-    send_create(world, newer);
+    for (guint i = 0; i < G_N_ELEMENTS(broken); i++) {
+        send_create(world, broken[i]);
+    }
+    HostReport *report = report_new(world, broken[2]);
+    send_message(world, TOPIC_VM_REPORTS, broken[2], report);
     send_create(world, good);
     settle(world);
 
-    expect_dlq(world, 2, "restore", "INTERNAL");
-    assert_int_equal(log_of(world, TOPIC_VM_EVENTS, 1)->len, 1);
+    expect_dlq(world, 1, "restore", "INTERNAL"); /* The report: nobody waits for an answer. */
+    const GPtrArray *events = log_of(world, TOPIC_VM_EVENTS, 1);
+    assert_int_equal(events->len, 4);
+    for (guint i = 0; i < G_N_ELEMENTS(broken); i++) {
+        VmEvent *refusal = message_at(world, TOPIC_VM_EVENTS, 1, i);
+        assert_string_equal(refusal->vm_uuid, broken[i]);
+        assert_int_equal(refusal->reply->error->code, ERROR_CODE_INTERNAL);
+        assert_non_null(strstr(refusal->reply->error->message, "test.vm.state"));
+    }
     assert_string_equal(((VmEvent *)message_last(world, TOPIC_VM_EVENTS, 1))->vm_uuid, good);
-    assert_int_equal(log_of(world, TOPIC_VM_STATE, 1)->len, 4);
+    assert_int_equal(log_of(world, TOPIC_VM_STATE, 1)->len, 5);
+    /* Only the good VM's step is in the journal. */
+    assert_int_equal(log_of(world, TOPIC_VM_JOURNAL, 1)->len, 1);
+    assert_int_equal(((Journal *)message_last(world, TOPIC_VM_JOURNAL, 1))->n_steps, 1);
 }
 
 static void test_state_without_offsets_halts(void **state)
 {
     World *world = *state;
     send_create(world, vm_in(world, 1, 0));
+    send_create(world, vm_in(world, 2, 0));
     settle(world);
     memory_bus_set_committed(world->memory, TOPIC_VM_COMMANDS, 1, -1);
+    memory_bus_set_committed(world->memory, TOPIC_VM_REPORTS, 2, -1);
     restart(world);
     g_autoptr(GError) error = NULL;
     while (loop_turn(world->loop, 0, &error)) {
     }
     assert_true(g_error_matches(error, BUS_ERROR, BUS_ERROR_SETUP));
     assert_non_null(strstr(error->message, "--reset-offsets"));
-    assert_non_null(strstr(error->message, "test.vm.commands:1 to 1"));
+    /* All that is missing, at once. */
+    assert_non_null(strstr(error->message, "says: test.vm.commands:1 to 1 test.vm.reports:2 to 0"));
 }
 
 static void test_first_start_begins_with_the_first_record(void **state)
@@ -1004,7 +1028,7 @@ int main(void)
         TEST(test_wrong_request_is_answered),
         TEST(test_wrong_partition_is_repaired),
         TEST(test_restore_equals_live_state),
-        TEST(test_unreadable_state_halts_nothing),
+        TEST(test_unreadable_state_refuses_its_vm_only),
         TEST(test_state_without_offsets_halts),
         TEST(test_first_start_begins_with_the_first_record),
         TEST(test_lost_partition_is_dropped_with_its_records),

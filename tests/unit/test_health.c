@@ -238,6 +238,27 @@ static int never(void)
 
 #define ARGS(...) ((const char *const[]){"test-daemon", __VA_ARGS__, NULL})
 
+static int is_ready_only_when_it_says_so(void)
+{
+    g_autofree char *before = request("GET", "/readyz");
+    daemon_started();
+    g_autofree char *after = request("GET", "/readyz");
+    gboolean waits = g_str_has_prefix(before, "HTTP/1.1 503") &&
+                     g_str_has_suffix(before, "daemon: it is starting\n");
+    return waits && g_str_has_prefix(after, "HTTP/1.1 200") ? 0 : 1;
+}
+
+static void test_daemon_is_not_ready_before_its_conditions_are_known(void **state)
+{
+    assert_int_equal(start(state), 0); /* Finds a free port. */
+    assert_int_equal(stop(state), 0);
+    g_autofree char *listen = g_strdup_printf("--http.listen=127.0.0.1:%u", port);
+    g_autofree char *output = NULL;
+    int status =
+        run_daemon(ARGS("--bootstrap=b:1", listen), is_ready_only_when_it_says_so, &output);
+    assert_int_equal(status, 0);
+}
+
 static void test_daemon_stops_in_order(void **state)
 {
     (void)state;
@@ -288,6 +309,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_other_requests, start, stop),
         cmocka_unit_test(test_listen),
         cmocka_unit_test(test_port_in_use_and_free_again),
+        cmocka_unit_test(test_daemon_is_not_ready_before_its_conditions_are_known),
         cmocka_unit_test(test_daemon_stops_in_order),
         cmocka_unit_test(test_second_signal_ends_at_once),
         cmocka_unit_test(test_daemon_refusals_and_pages),

@@ -3,15 +3,21 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
+#include "common/base/uuid.h"
 #include "tools/virtbusctl/args.h"
 #include "tools/virtbusctl/columns.h"
+#include "tools/virtbusctl/completion.h"
 #include "tools/virtbusctl/describe.h"
 #include "tools/virtbusctl/error_table.h"
+#include "tools/virtbusctl/help.h"
 #include "tools/virtbusctl/spec.h"
 #include "tools/virtbusctl/style.h"
+#include "tools/virtbusctl/suggest.h"
 #include "tools/virtbusctl/timeline.h"
 
 #define VM_UUID "11111111-2222-4333-8444-555555555555"
@@ -118,11 +124,17 @@ static void refuses_a_wrong_command_line(void **state)
         const char *names; /* What the error must hold. */
     } cases[] = {
         {"virtbusctl -b a:1", 0, "a command is missing"},
-        {"virtbusctl -b a:1 vm strat x", 1, "no command \"vm strat\""},
-        {"virtbusctl -b a:1 vm start", 1, "the usage is: virtbusctl vm start VM --host HOST"},
-        {"virtbusctl -b a:1 vm start x y", 1, "the usage is"},
-        {"virtbusctl -b a:1 vm start x --hots y", 1, "--hots"},
-        {"virtbusctl --tpoic x vm start x", 1, "--tpoic"},
+        {"virtbusctl -b a:1 vm strat x", 1, "no command \"vm strat\"; did you mean \"vm start\"?"},
+        {"virtbusctl -b a:1 doctr", 0, "did you mean \"doctor\"?"},
+        {"virtbusctl -b a:1 reticulate splines", 0, "\"reticulate splines\"; virtbusctl --help"},
+        {"virtbusctl -b a:1 topics", 0, "\"topics\" needs one more word: create, delete"},
+        {"virtbusctl -b a:1 vm start", 1,
+         "VM is missing; the usage is: virtbusctl vm start VM --host HOST"},
+        {"virtbusctl -b a:1 vm adopt-volume x", 2, "VOLUME is missing"},
+        {"virtbusctl -b a:1 vm start x y", 1, "\"y\" is one word too many; the usage is"},
+        {"virtbusctl -b a:1 vm start x --hots y", 1, "--hots; did you mean --host?"},
+        {"virtbusctl -b a:1 vm start x --zzz y", 1, "virtbusctl vm start --help lists"},
+        {"virtbusctl --tpoic.prefix x vm start x", 1, "did you mean --topic.prefix?"},
         {"virtbusctl vm start x", 1, "give --bootstrap HOST:PORT, or set VIRTBUS_BOOTSTRAP"},
         {"virtbusctl -b a:1 vm start x --timeout 5", 1, "\"5\" is not allowed"},
         {"virtbusctl -b a:1 vm start x --request-id 5", 1, "--request-id: \"5\" is no uuid"},
@@ -141,17 +153,127 @@ static void refuses_a_wrong_command_line(void **state)
     }
 }
 
+static void assert_lines_fit(const char *page)
+{
+    g_auto(GStrv) lines = g_strsplit(page, "\n", -1);
+    for (char **line = lines; *line != NULL; line++) {
+        if (g_utf8_strlen(*line, -1) > 100) {
+            fail_msg("too wide for a terminal: %s", *line);
+        }
+    }
+}
+
 static void lists_every_command_in_its_help(void **state)
 {
     (void)state;
     g_autofree char *page = args_help();
     for (const CtlCommand *command = ctl_commands; command->words != NULL; command++) {
-        assert_non_null(strstr(page, command->words));
-        assert_non_null(strstr(page, command->summary));
+        assert_int_equal(strstr(page, command->words) != NULL, command->group != NULL);
+        assert_int_equal(strstr(page, command->summary) != NULL, command->group != NULL);
         assert_non_null(command->run);
+    }
+    for (int status = 0; status <= CTL_UNREACHABLE; status++) {
+        assert_non_null(strstr(page, ctl_status_texts[status]));
     }
     assert_non_null(strstr(page, "--kafka.NAME"));
     assert_non_null(strstr(page, "--request-id"));
+    assert_lines_fit(page);
+}
+
+static void page_check(const CtlFlags *flags, gpointer data)
+{
+    static const GOptionEntry none[] = {{0}};
+    const CtlCommand *command = data;
+    g_autofree char *page = help_command(command, flags, none);
+    assert_lines_fit(page);
+    for (; flags->heading != NULL; flags++) {
+        for (const GOptionEntry *flag = flags->entries; flag && flag->long_name; flag++) {
+            assert_non_null(strstr(page, flag->long_name));
+            /* Completion and help need to know what its value is. */
+            assert_int_equal(flag->arg_description != NULL, flag->arg != G_OPTION_ARG_NONE);
+            assert_true(strlen(flag->description) > 3);
+        }
+    }
+}
+
+static void helps_with_every_command(void **state)
+{
+    (void)state;
+    for (const CtlCommand *command = ctl_commands; command->words != NULL; command++) {
+        args_look(command, page_check, (gpointer)command);
+    }
+}
+
+static void suggests_what_was_meant(void **state)
+{
+    (void)state;
+    static const char *const known[] = {"start", "stop", "expunge", NULL};
+    assert_string_equal(suggest_nearest("strat", known), "start");
+    assert_string_equal(suggest_nearest("stpo", known), "stop");
+    assert_string_equal(suggest_nearest("expugne", known), "expunge");
+    assert_string_equal(suggest_nearest("stop", known), "stop");
+    assert_null(suggest_nearest("list", known));
+    assert_null(suggest_nearest("", known));
+    g_autofree char *endless = g_strnfill(100, 's');
+    assert_null(suggest_nearest(endless, known));
+}
+
+/* ---- Completion */
+
+static const char *completion_path;
+
+/* What bash offers behind these words, the last of which is being typed. */
+static char *completed(const char *words)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *code =
+        g_strdup_printf("source %s; COMP_WORDS=(%s); COMP_CWORD=$((${#COMP_WORDS[@]}-1)); "
+                        "_virtbusctl; echo -n \"${COMPREPLY[*]}\"",
+                        completion_path, words);
+    const char *argv[] = {"bash", "--norc", "-c", code, NULL};
+    char *output = NULL;
+    g_autofree char *errors = NULL;
+    assert_true(g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &output,
+                             &errors, NULL, &error));
+    assert_string_equal(errors, "");
+    return output;
+}
+
+static void assert_completed(const char *words, const char *expected)
+{
+    g_autofree char *found = completed(words);
+    assert_string_equal(found, expected);
+}
+
+static void completes_a_command_line(void **state)
+{
+    (void)state;
+    g_autoptr(GError) error = NULL;
+    g_autofree char *script = completion_script(COMPLETION_BASH);
+    g_autofree char *path = NULL;
+    int fd = g_file_open_tmp("completion-XXXXXX", &path, &error);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_true(g_file_set_contents(path, script, -1, &error));
+    completion_path = path;
+
+    assert_completed("virtbusctl top", "topics");
+    assert_completed("virtbusctl vm sta", "start");
+    assert_completed("virtbusctl vm re", "reboot recover reset-nvram release");
+    assert_completed("virtbusctl completion-", "");
+    assert_completed("virtbusctl vm stop x --fo", "--force");
+    assert_completed("virtbusctl vm stop x --req", "--request-id");
+    assert_completed("virtbusctl --js", "--json");
+    assert_completed("virtbusctl vm create --platform wi", "windows windows-virtio");
+    assert_completed("virtbusctl vm create --platform = pa", "paravirtualization");
+    assert_completed("virtbusctl vm watch x --until run", "running");
+    assert_completed("virtbusctl completion ''", "bash zsh");
+    /* The values of options are no words of the command. */
+    assert_completed("virtbusctl -b host : 9092 --timeout = 5s --kafka.acks all vm update x --no-t",
+                     "--no-tpm");
+    /* What a flag takes is not known for every flag: then nothing wrong is offered. */
+    assert_completed("virtbusctl vm create --memory ''", "");
+    remove(path);
 }
 
 /* ---- vm create */
@@ -223,31 +345,199 @@ static void makes_a_specification_of_flags(void **state)
     assert_string_equal(spec->cdroms[0]->image, "virtio-win.iso");
 }
 
+/* A spec with a root disk, two NICs and a TPM. */
+static VmSpec *spec_some(VbArena *arena)
+{
+    g_autoptr(GError) error = NULL;
+    VmSpec *spec = ARENA_MSG(arena, vm_spec);
+    char *disks[] = {"20GiB,image=debian.qcow2", NULL};
+    char *nics[] = {"vhost-user,queues=2,mac=52:54:00:00:00:01", "user", NULL};
+    SpecFlags flags = {.name = "web",
+                       .vcpus = "3",
+                       .secure_boot = "on",
+                       .tpm = TRUE,
+                       .serial = TRUE,
+                       .disks = disks,
+                       .nics = nics};
+    assert_true(spec_apply(arena, &flags, spec, &error));
+    return spec;
+}
+
 static void keeps_what_flags_do_not_name(void **state)
 {
     (void)state;
     g_autoptr(VbArena) arena = arena_new();
     g_autoptr(GError) error = NULL;
-    VmSpec *spec = ARENA_MSG(arena, vm_spec);
-    DiskSpec *disk = ARENA_MSG(arena, disk_spec);
-    disk->type = VOLUME_TYPE_ROOT;
-    ARENA_APPEND(arena, spec->n_disks, spec->disks, disk);
-    spec->name = "from the file";
-    spec->vcpus = 3;
-    SpecFlags flags = {.name = "from the flag"};
+    VmSpec *spec = spec_some(arena);
+    char *nics[] = {"index=0,queues=4", "bridge,bridge=br0", NULL};
+    char *disks[] = {"1GiB", "index=0,bus=sata", NULL};
+    SpecFlags flags = {.memory = "2GiB", .secure_boot = "default", .disks = disks, .nics = nics};
     assert_true(spec_apply(arena, &flags, spec, &error));
-    assert_string_equal(spec->name, "from the flag");
+    assert_string_equal(spec->name, "web");
     assert_int_equal(spec->vcpus, 3);
-    assert_int_equal(spec->n_disks, 1);
-    assert_int_equal(disk->boot_order, 0);
-
-    char *disks[] = {"1GiB,type=data", "2GiB,type=root", NULL};
-    char *nics[] = {"user,boot=1", NULL};
-    flags = (SpecFlags){.disks = disks, .nics = nics};
-    assert_true(spec_apply(arena, &flags, spec, &error));
+    assert_int_equal(spec->secure_boot, TOGGLE_UNSPECIFIED);
+    assert_non_null(spec->tpm);
+    assert_true(spec->serial_console);
+    assert_int_equal(spec->n_nics, 3);
+    assert_int_equal(spec->nics[0]->type, NIC_TYPE_VHOST_USER);
+    assert_int_equal(spec->nics[0]->queues, 4);
+    assert_string_equal(spec->nics[0]->mac, "52:54:00:00:00:01");
+    assert_int_equal(spec->nics[2]->index, 2);
+    assert_string_equal(spec->nics[2]->bridge, "br0");
     assert_int_equal(spec->n_disks, 2);
+    assert_int_equal(spec->disks[0]->type, VOLUME_TYPE_ROOT);
+    assert_int_equal(spec->disks[0]->bus, DISK_BUS_SATA);
+    assert_string_equal(spec->disks[0]->image, "debian.qcow2");
+    assert_int_equal(spec->disks[0]->boot_order, 1);
+    assert_int_equal(spec->disks[1]->type, VOLUME_TYPE_DATA);
+}
+
+static void takes_away_what_is_named(void **state)
+{
+    (void)state;
+    g_autoptr(VbArena) arena = arena_new();
+    g_autoptr(GError) error = NULL;
+    VmSpec *spec = spec_some(arena);
+    char *no_nics[] = {"0", NULL};
+    char *nics[] = {"bridge", NULL}; /* Gets the place that has become free. */
+    SpecFlags flags = {.no_tpm = TRUE, .no_serial = TRUE, .no_nics = no_nics, .nics = nics};
+    assert_true(spec_apply(arena, &flags, spec, &error));
+    assert_null(spec->tpm);
+    assert_false(spec->serial_console);
+    assert_int_equal(spec->n_nics, 2);
+    assert_int_equal(spec->nics[0]->index, 1);
+    assert_int_equal(spec->nics[0]->type, NIC_TYPE_USER);
+    assert_int_equal(spec->nics[1]->index, 0);
+    assert_int_equal(spec->nics[1]->type, NIC_TYPE_BRIDGE);
+    assert_int_equal(spec->n_disks, 1);
+
+    char *gone[] = {"7", NULL};
+    flags = (SpecFlags){.no_disks = gone};
+    assert_false(spec_apply(arena, &flags, spec, &error));
+    assert_string_equal(error->message, "--no-disk: the VM has no disk with index 7");
+    g_clear_error(&error);
+    flags.is_repeated = TRUE; /* The first time may have done it. */
+    assert_true(spec_apply(arena, &flags, spec, &error));
+    assert_int_equal(spec->n_disks, 1);
+    flags = (SpecFlags){.no_tpm = TRUE, .tpm = TRUE};
+    assert_false(spec_apply(arena, &flags, spec, &error));
+    assert_string_equal(error->message, "--no-tpm and --tpm exclude each other");
+}
+
+static void gives_a_disk_its_type_by_what_is_there(void **state)
+{
+    (void)state;
+    g_autoptr(VbArena) arena = arena_new();
+    g_autoptr(GError) error = NULL;
+    VmSpec *spec = ARENA_MSG(arena, vm_spec);
+    char *disks[] = {"1GiB,type=data", "2GiB", "3GiB", NULL};
+    char *nics[] = {"user,boot=1", NULL};
+    SpecFlags flags = {.disks = disks, .nics = nics};
+    assert_true(spec_apply(arena, &flags, spec, &error));
+    assert_int_equal(spec->disks[0]->type, VOLUME_TYPE_DATA);
     assert_int_equal(spec->disks[1]->type, VOLUME_TYPE_ROOT);
     assert_int_equal(spec->disks[1]->boot_order, 0); /* The NIC boots. */
+    assert_int_equal(spec->disks[2]->type, VOLUME_TYPE_DATA);
+}
+
+static void gives_a_nic_the_first_free_index(void **state)
+{
+    (void)state;
+    g_autoptr(VbArena) arena = arena_new();
+    g_autoptr(GError) error = NULL;
+    const VmSpec *spec = spec_some(arena);
+    const NicSpec *nic = spec_nic(arena, "user,model=e1000e", spec, &error);
+    assert_int_equal(nic->index, 2);
+    assert_int_equal(nic->model, NIC_MODEL_E1000E);
+    nic = spec_nic(arena, "bridge,bridge=br0,index=9", spec, &error);
+    assert_int_equal(nic->index, 9);
+    assert_int_equal(nic->queues, 0);
+    /* One that is there is refused by the service, or answered once more: not by us. */
+    nic = spec_nic(arena, "user,index=0", spec, &error);
+    assert_int_equal(nic->index, 0);
+    assert_int_equal(nic->queues, 0);
+    assert_int_equal(spec->nics[0]->queues, 2);
+    assert_null(spec_nic(arena, "user,index=x", spec, &error));
+    assert_true(g_error_matches(error, CTL_ERROR, CTL_USAGE));
+}
+
+/* The names of fields that have their default value, "disks.iops_limit"; repeated messages by their
+ * first one. */
+static void unset_collect(const ProtobufCMessage *message, const char *path, GString *unset)
+{
+    const char *base = (const char *)message;
+    for (unsigned i = 0; i < message->descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &message->descriptor->fields[i];
+        g_autofree char *own = g_strdup_printf("%s%s", path, field->name);
+        const void *value = base + field->offset;
+        gboolean is_repeated = field->label == PROTOBUF_C_LABEL_REPEATED;
+        if (is_repeated) {
+            size_t n = *(const size_t *)(const void *)(base + field->quantifier_offset);
+            value = n > 0 ? *(const void *const *)value : NULL;
+        }
+        if (field->type == PROTOBUF_C_TYPE_MESSAGE) {
+            const ProtobufCMessage *inner =
+                value != NULL ? *(const ProtobufCMessage *const *)value : NULL;
+            g_autofree char *below = g_strconcat(own, ".", NULL);
+            if (inner == NULL) {
+                g_string_append_printf(unset, "%s ", own);
+            } else {
+                unset_collect(inner, below, unset);
+            }
+            continue;
+        }
+        gboolean is_set = field->type == PROTOBUF_C_TYPE_STRING
+                              ? **(const char *const *)value != '\0'
+                          : field->type == PROTOBUF_C_TYPE_UINT64 ? *(const uint64_t *)value != 0
+                                                                  : *(const int *)value != 0;
+        if (!is_set) {
+            g_string_append_printf(unset, "%s ", own);
+        }
+    }
+}
+
+/* Fails when the contract gets a field for which there is no flag. */
+static void can_say_everything_that_a_spec_holds(void **state)
+{
+    (void)state;
+    g_autoptr(VbArena) arena = arena_new();
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GString) unset = g_string_new(NULL);
+    char *disks[] = {"1GiB,type=root,image=a,mode=overlay,format=qcow2,bus=scsi,socket=/s,iops=1,"
+                     "boot=1,index=1",
+                     NULL};
+    char *cdroms[] = {"a.iso,boot=2,index=1", NULL};
+    char *nics[] = {"bridge,bridge=b,model=e1000,mac=m,queues=1,mtu=1,boot=3,index=1", NULL};
+    SpecFlags flags = {
+        .name = "n",
+        .account = "a",
+        .platform = "linux",
+        .firmware = "uefi",
+        .secure_boot = "off",
+        .image_platform = "other",
+        .tpm_model = "tis",
+        .vcpus = "1",
+        .memory = "1GiB",
+        .huge_pages = "2MiB",
+        .machine = "pc",
+        .domain_type = "kvm",
+        .storage = "s:nfs",
+        .nvram_size = "2MiB",
+        .disks = disks,
+        .cdroms = cdroms,
+        .nics = nics,
+        .graphics = "vnc,listen=::",
+        .serial = TRUE,
+        .panic_device = TRUE,
+        .clock = "utc",
+        .hyperv = "on",
+        .restart_policy = "restart",
+    };
+    VmSpec *spec = ARENA_MSG(arena, vm_spec);
+    assert_true(spec_apply(arena, &flags, spec, &error));
+    unset_collect(&spec->base, "", unset);
+    /* The service decides these. */
+    assert_string_equal(unset->str, "nvram.storage nvram.name nvram.volume_uuid ");
 }
 
 static void refuses_wrong_devices(void **state)
@@ -270,7 +560,11 @@ static void refuses_wrong_devices(void **state)
         {{.storage = "main:disk"}, "--storage: \"disk\" is not known"},
         {{.memory = "0"}, "--memory: \"0\" is not allowed"},
         {{.vcpus = "two"}, "--vcpus: \"two\" is not allowed"},
-        {{.secure_boot = "yes"}, "--secure-boot: \"yes\" is not known; known are on, off"},
+        {{.secure_boot = "yes"}, "--secure-boot: \"yes\" is not known; known are default, on, off"},
+        {{.nics = (char *[]){"default", NULL}}, "--nic type: \"default\" is not known"},
+        {{.nics = (char *[]){"user,index=one", NULL}}, "--nic index: \"one\" is not allowed"},
+        {{.huge_pages = "0"}, "--huge-pages: \"0\" is not allowed"},
+        {{.serial = TRUE, .no_serial = TRUE}, "--serial and --no-serial exclude each other"},
     };
     g_autoptr(VbArena) arena = arena_new();
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -462,6 +756,91 @@ static void orders_the_records_of_a_saga(void **state)
     assert_row(rows, 6, TOPIC_VM_COMMANDS, 200, FALSE);
 }
 
+typedef struct {
+    VbTopic topic;
+    gint64 offset;
+    const void *message;
+    const char *from; /* What its id is made of; NULL: it has none. */
+    gint64 step_ms;
+    int cause;
+} CauseCase;
+
+/* Rows in partition 2, one a millisecond. */
+static void assert_causes(VbArena *arena, const CauseCase *cases, size_t n_cases)
+{
+    g_autoptr(GArray) rows = g_array_new(FALSE, FALSE, sizeof(TimelineRow));
+    for (size_t i = 0; i < n_cases; i++) {
+        row_add(rows, arena, 1000 + (gint64)i, cases[i].topic, cases[i].offset, cases[i].message);
+        TimelineRow *row = &g_array_index(rows, TimelineRow, i);
+        row->topic_name = topic_info(cases[i].topic)->suffix;
+        row->partition = 2;
+        row->step_ms = cases[i].step_ms;
+        row->event_id = cases[i].from != NULL ? uuid_derive(arena, VM_UUID, cases[i].from) : NULL;
+    }
+    timeline_link(rows, arena, VM_UUID);
+    for (size_t i = 0; i < n_cases; i++) {
+        int cause = g_array_index(rows, TimelineRow, i).cause;
+        if (cause != cases[i].cause) {
+            fail_msg("row %zu: %d, not %d", i, cause, cases[i].cause);
+        }
+    }
+}
+
+/* An output's id names its input; a report answers its operation's command; a state tells. */
+static void finds_the_cause_of_each_record(void **state)
+{
+    (void)state;
+    g_autoptr(VbArena) arena = arena_new();
+    VmCommand command = VM_COMMAND__INIT;
+    VmEvent event = VM_EVENT__INIT;
+    HostCommand host_command = HOST_COMMAND__INIT;
+    host_command.operation_id = "op";
+    HostReport report = HOST_REPORT__INIT;
+    report.operation_id = "op";
+    HostReport own_report = HOST_REPORT__INIT;
+    RuntimeInput input = RUNTIME_INPUT__INIT;
+    AppliedOffset applied_command = APPLIED_OFFSET__INIT;
+    applied_command.topic = "vm.commands";
+    applied_command.offset = 7;
+    AppliedOffset applied_report = APPLIED_OFFSET__INIT;
+    applied_report.topic = "vm.reports";
+    applied_report.offset = 4;
+    AppliedOffset *first[] = {&applied_command};
+    AppliedOffset *second[] = {&applied_command, &applied_report};
+    VmRecord vm = VM_RECORD__INIT;
+    StateRecord states[4] = {STATE_RECORD__INIT, STATE_RECORD__INIT, STATE_RECORD__INIT,
+                             STATE_RECORD__INIT};
+    states[0].n_applied = 1;
+    states[0].applied = first;
+    states[1].n_applied = 2;
+    states[1].applied = second;
+    states[2].n_applied = 2;
+    states[2].applied = second; /* No record led to it: a deadline did. */
+    states[2].step_ms = 55;
+    AppliedOffset *both[] = {&applied_report, &applied_command};
+    states[3].n_applied = 2;
+    states[3].applied = both; /* Two steps of one transaction: the later one made it what it is. */
+    for (int i = 0; i < 4; i++) {
+        states[i].body_case = STATE_RECORD__BODY_VM;
+        states[i].vm = &vm;
+    }
+    const CauseCase cases[] = {
+        {TOPIC_VM_COMMANDS, 7, &command, NULL, 0, TIMELINE_NO_CAUSE},
+        {TOPIC_HOST_COMMANDS, 1, &host_command, "vm.commands/2/7/0", 1, 0},
+        {TOPIC_VM_EVENTS, 1, &event, "vm.commands/2/7/1", 1, 0},
+        {TOPIC_VM_STATE, 1, &states[0], NULL, 0, 0},
+        {TOPIC_VM_REPORTS, 4, &report, NULL, 0, 1},
+        {TOPIC_VM_STATE, 2, &states[1], NULL, 0, 4},
+        {TOPIC_VM_REPORTS, 5, &own_report, NULL, 0, TIMELINE_NO_CAUSE},
+        {TOPIC_VM_JOURNAL, 3, &input, NULL, 55, TIMELINE_NO_CAUSE},
+        {TOPIC_VM_EVENTS, 2, &event, "deadline/d/1/0", 55, 7},
+        {TOPIC_VM_STATE, 3, &states[2], NULL, 0, 7},
+        {TOPIC_VOLUME_STATE, 1, &states[3], NULL, 0, 4},
+        {TOPIC_VM_EVENTS, 3, &event, "vm.commands/3/7/0", 0, TIMELINE_NO_CAUSE},
+    };
+    assert_causes(arena, cases, G_N_ELEMENTS(cases));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -470,14 +849,22 @@ int main(void)
                                         environment_clear),
         cmocka_unit_test_setup(refuses_a_wrong_command_line, environment_clear),
         cmocka_unit_test(lists_every_command_in_its_help),
+        cmocka_unit_test(helps_with_every_command),
+        cmocka_unit_test(suggests_what_was_meant),
+        cmocka_unit_test_setup(completes_a_command_line, environment_clear),
         cmocka_unit_test(makes_a_specification_of_flags),
         cmocka_unit_test(keeps_what_flags_do_not_name),
+        cmocka_unit_test(takes_away_what_is_named),
+        cmocka_unit_test(gives_a_disk_its_type_by_what_is_there),
+        cmocka_unit_test(gives_a_nic_the_first_free_index),
+        cmocka_unit_test(can_say_everything_that_a_spec_holds),
         cmocka_unit_test(refuses_wrong_devices),
         cmocka_unit_test(writes_humane_times_and_sizes),
         cmocka_unit_test(makes_columns_as_wide_as_needed),
         cmocka_unit_test(explains_every_error_code),
         cmocka_unit_test(describes_messages_in_a_line),
         cmocka_unit_test(orders_the_records_of_a_saga),
+        cmocka_unit_test(finds_the_cause_of_each_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -100,7 +100,8 @@ VbClient *client_open(const Ctl *ctl, GError **error)
     }
     g_autofree char *topic = topic_name(client->prefix, TOPIC_VM_COMMANDS, NULL);
     GError *cause = NULL;
-    if (kafka_partitions(client->consumer, topic, CONNECT_MS, &cause) < 0) {
+    if (kafka_partitions(client->consumer, topic, (int)MIN(CONNECT_MS, ctl->timeout_ms), &cause) <
+        0) {
         of_bus(client, cause, error);
         return NULL;
     }
@@ -208,6 +209,13 @@ gboolean client_produce(VbClient *client, VbTopic topic, const char *vm_uuid, co
     g_autoptr(GBytes) bytes = message_pack(message);
     gsize size_bytes;
     const void *data = g_bytes_get_data(bytes, &size_bytes);
+    if (size_bytes > MESSAGE_MAX_BYTES) {
+        g_set_error(error, CTL_ERROR, CTL_FAILED,
+                    "the request has %" G_GSIZE_FORMAT " bytes, at most %d are accepted: nothing "
+                    "was sent",
+                    size_bytes, MESSAGE_MAX_BYTES);
+        return FALSE;
+    }
     client->delivered = FALSE;
     rd_kafka_resp_err_t failed = rd_kafka_producev(
         client->producer, RD_KAFKA_V_TOPIC(name), RD_KAFKA_V_PARTITION(partition),
@@ -223,37 +231,35 @@ gboolean client_produce(VbClient *client, VbTopic topic, const char *vm_uuid, co
 
 /* ---- Reading */
 
+gboolean client_bounds(VbClient *client, VbTopic topic, const char *host_uuid, int partition,
+                       gint64 *ret_low, gint64 *ret_high, GError **error)
+{
+    g_autofree char *name = topic_name(client->prefix, topic, host_uuid);
+    rd_kafka_resp_err_t failed = rd_kafka_query_watermark_offsets(client->consumer, name, partition,
+                                                                  ret_low, ret_high, ANSWER_MS);
+    return failed == RD_KAFKA_RESP_ERR_NO_ERROR ||
+           unreachable(client, error, rd_kafka_err2str(failed));
+}
+
 gint64 client_end(VbClient *client, VbTopic topic, const char *host_uuid, int partition,
                   GError **error)
 {
-    g_autofree char *name = topic_name(client->prefix, topic, host_uuid);
-    int64_t low;
-    int64_t high;
-    rd_kafka_resp_err_t failed =
-        rd_kafka_query_watermark_offsets(client->consumer, name, partition, &low, &high, ANSWER_MS);
-    if (failed != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        unreachable(client, error, rd_kafka_err2str(failed));
-        return -1;
-    }
-    return high;
+    gint64 low;
+    gint64 high;
+    return client_bounds(client, topic, host_uuid, partition, &low, &high, error) ? high : -1;
 }
 
 gboolean client_read(VbClient *client, VbTopic topic, const char *host_uuid, int partition,
                      gint64 offset, GError **error)
 {
-    g_autofree char *name = topic_name(client->prefix, topic, host_uuid);
-    if (offset < 0) {
-        int64_t high;
-        rd_kafka_resp_err_t failed = rd_kafka_query_watermark_offsets(
-            client->consumer, name, partition, &offset, &high, ANSWER_MS);
-        if (failed != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            return unreachable(client, error, rd_kafka_err2str(failed));
-        }
+    gint64 high;
+    if (offset < 0 && !client_bounds(client, topic, host_uuid, partition, &offset, &high, error)) {
+        return FALSE;
     }
     ClientSource *source = g_new0(ClientSource, 1);
     *source = (ClientSource){.topic = topic,
                              .host_uuid = g_strdup(host_uuid),
-                             .name = g_steal_pointer(&name),
+                             .name = topic_name(client->prefix, topic, host_uuid),
                              .partition = partition,
                              .from = offset};
     g_ptr_array_add(client->sources, source);
@@ -350,6 +356,43 @@ ClientNext client_next(VbClient *client, gint64 deadline_us, ClientRecord *ret_r
             return CLIENT_ENDS;
         }
     }
+}
+
+gboolean client_read_to_end(VbClient *client, gint64 timeout_ms, ClientTake take, gpointer data,
+                            GError **error)
+{
+    gint64 deadline_us = g_get_monotonic_time() + timeout_ms * G_TIME_SPAN_MILLISECOND;
+    for (;;) {
+        g_auto(ClientRecord) record = {0};
+        switch (client_next(client, deadline_us, &record, error)) {
+        case CLIENT_RECORD:
+            if (!take(&record, data)) {
+                return TRUE;
+            }
+            break;
+        case CLIENT_ENDS:
+            return TRUE;
+        case CLIENT_TIMEOUT:
+            g_set_error_literal(error, CTL_ERROR, CTL_UNREACHABLE,
+                                "the broker did not give all records in time; see --timeout");
+            return FALSE;
+        case CLIENT_ERROR:
+            return FALSE;
+        }
+    }
+}
+
+const char *client_record_header(const ClientRecord *record, VbArena *arena, const char *name)
+{
+    rd_kafka_headers_t *headers;
+    const void *value;
+    size_t size_bytes;
+    if (rd_kafka_message_headers(record->message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR ||
+        rd_kafka_header_get_last(headers, name, &value, &size_bytes) !=
+            RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return NULL;
+    }
+    return arena_printf(arena, "%.*s", (int)size_bytes, (const char *)value);
 }
 
 void client_record_clear(ClientRecord *record)

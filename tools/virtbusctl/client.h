@@ -62,6 +62,10 @@ typedef enum {
 gint64 client_end(VbClient *client, VbTopic topic, const char *host_uuid, int partition,
                   GError **error);
 
+/* The first offset that there is, and where a new record will be. */
+gboolean client_bounds(VbClient *client, VbTopic topic, const char *host_uuid, int partition,
+                       gint64 *ret_low, gint64 *ret_high, GError **error);
+
 /* Reads from `offset`; -1: from the first record that there is. */
 gboolean client_read(VbClient *client, VbTopic topic, const char *host_uuid, int partition,
                      gint64 offset, GError **error);
@@ -73,6 +77,20 @@ ClientNext client_next(VbClient *client, gint64 deadline_us, ClientRecord *ret_r
                        GError **error);
 void client_record_clear(ClientRecord *record);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ClientRecord, client_record_clear)
+
+/* FALSE: enough was read. */
+typedef gboolean (*ClientTake)(const ClientRecord *record, gpointer data);
+
+/* Gives each record to `take`, until the end of all sources or until that has enough. FALSE and an
+ * error: CTL_UNREACHABLE where it takes longer than `timeout_ms`. */
+gboolean client_read_to_end(VbClient *client, gint64 timeout_ms, ClientTake take, gpointer data,
+                            GError **error);
+
+/* Why a record is on a DLQ. */
+#define CLIENT_HEADER_REASON "__connect.errors.exception.message"
+
+/* A header's value as text in the arena; NULL: it has none of this name. */
+const char *client_record_header(const ClientRecord *record, VbArena *arena, const char *name);
 
 /* The value as the topic's message, or NULL: none of it, or one that is no such message. */
 ProtobufCMessage *client_record_message(const ClientRecord *record, VbArena *arena);
