@@ -28,6 +28,7 @@ typedef struct {
     gboolean wants_look;
     gboolean forgotten;
     gint64 last_offset;
+    guint64 epoch;
     guint n_outbox;
     /* What only memory knows: */
     GQueue waiting; /* of VbAgentWaiting */
@@ -35,8 +36,9 @@ typedef struct {
     gboolean effect_runs;
     gint preempted; /* Atomic, read by the effect: a command waits that does not want to. */
     gboolean look_wanted;
-    gboolean report_out; /* The outbox's first is with the bus. */
-    char *traceparent;   /* Of the last command that was taken up. */
+    gboolean again_wanted; /* By itself: see HOST_INPUT_AGAIN. */
+    gboolean report_out;   /* The outbox's first is with the bus. */
+    char *traceparent;     /* Of the last command that was taken up. */
 } VbAgentVm;
 
 typedef enum {

@@ -73,6 +73,7 @@ static void vm_set(VbAgent *agent, VbAgentVm *vm, const HostVm *unpacked, GBytes
     vm->wants_look = host_vm_wants_look(unpacked);
     vm->forgotten = unpacked->forgotten;
     vm->last_offset = unpacked->last_offset;
+    vm->epoch = unpacked->epoch;
     agent->n_outbox += (guint)unpacked->n_outbox - vm->n_outbox;
     vm->n_outbox = (guint)unpacked->n_outbox;
     metrics_set(&outbox, agent->n_outbox);
@@ -217,7 +218,9 @@ void agent_vm_queue(VbAgent *agent, const VbAgentCommand *command)
     VbAgentWaiting *waiting = g_new0(VbAgentWaiting, 1);
     waiting->offset = command->offset;
     waiting->packed = message_pack(command->command);
-    waiting->preempts = host_command_preempts(command->command);
+    /* One that is read again was handled long ago. */
+    waiting->preempts =
+        command->offset > vm->last_offset && host_command_preempts(command->command, vm->epoch);
     waiting->traceparent = g_strdup(command->traceparent);
     g_queue_push_tail(&vm->waiting, waiting);
     g_atomic_int_set(&vm->preempted, waits_preempting(vm));
@@ -266,9 +269,10 @@ void agent_vm_advance(VbAgent *agent, VbAgentVm *vm)
 {
     while (agent->failure == NULL && !vm->effect_runs && !agent->stopping) {
         arena_reset(agent->arena);
-        if (vm->look_wanted) {
-            VbHostInput input = {.kind = HOST_INPUT_LOOK};
+        if (vm->look_wanted || vm->again_wanted) {
+            VbHostInput input = {.kind = vm->look_wanted ? HOST_INPUT_LOOK : HOST_INPUT_AGAIN};
             vm->look_wanted = FALSE;
+            vm->again_wanted = FALSE;
             agent_vm_step(agent, vm, &input);
         } else if (vm->phase == HOST_PHASE_IDLE && !g_queue_is_empty(&vm->waiting)) {
             take_next(agent, vm);

@@ -50,6 +50,12 @@ const char *agent_work_effect_name(VbEffect effect)
         return "start";
     case EFFECT_STOP:
         return "stop";
+    case EFFECT_ATTACH:
+        return "attach";
+    case EFFECT_DETACH:
+        return "detach";
+    case EFFECT_UNPLUG:
+        return "unplug";
     case EFFECT_CLEAN_UP:
         return "clean-up";
     case EFFECT_FORGET:

@@ -9,9 +9,6 @@
  * its own. Nothing can exist below a device, so a missing file stays an error. */
 #define NVRAM_TEMPLATE_NEVER "/dev/null/virtbus-fills-nvram-itself"
 
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlTextWriter, xmlFreeTextWriter)
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlBuffer, xmlBufferFree)
-
 char *domain_name(VbArena *arena, const char *vm_uuid)
 {
     return arena_printf(arena, DOMAIN_NAME_FORMAT, vm_uuid);
@@ -305,6 +302,7 @@ static gboolean write_domain(VbDomainXml *xml, GError **error)
     if (!write_devices(xml, error)) {
         return FALSE;
     }
+    domain_xml_write_mtus(xml);
     xml_close(xml);
     return TRUE;
 }
@@ -343,16 +341,29 @@ static gboolean wants_hyperv(const VmSpec *spec, Platform platform)
     return is_windows(platform);
 }
 
+char *domain_xml_build_nic(const VbNicPlan *plan, GError **error)
+{
+    g_autoptr(xmlBuffer) buffer = xmlBufferCreate();
+    g_autoptr(xmlTextWriter) out = domain_xml_writer_new(buffer);
+    VbDomainXml xml = {.out = out, .vm_uuid = plan->vm_uuid};
+    if (!domain_xml_write_nic(&xml, plan->nic, plan->effective, plan->socket_path, 0, plan->place,
+                              error)) {
+        return NULL;
+    }
+    g_assert(xmlTextWriterFlush(out) >= 0);
+    return g_strdup((const char *)xmlBufferContent(buffer));
+}
+
 char *domain_xml_build(const VbDomainPlan *plan, GError **error)
 {
     if (!check_plan(plan, error)) {
         return NULL;
     }
     g_autoptr(xmlBuffer) buffer = xmlBufferCreate();
-    g_autoptr(xmlTextWriter) out = xmlNewTextWriterMemory(buffer, 0);
+    g_autoptr(xmlTextWriter) out = domain_xml_writer_new(buffer);
     g_autoptr(GArray) drives = g_array_new(FALSE, FALSE, sizeof(VbDrive));
-    g_assert(out != NULL);
     VbDomainXml xml = {.out = out,
+                       .vm_uuid = plan->vm_uuid,
                        .plan = plan,
                        .spec = plan->start->spec,
                        .platform = domain_platform(plan->start->spec),
@@ -360,8 +371,6 @@ char *domain_xml_build(const VbDomainPlan *plan, GError **error)
                        .pinned = usable_hardware(plan->start),
                        .drives = drives};
     xml.hyperv = wants_hyperv(xml.spec, xml.platform);
-    g_assert(xmlTextWriterSetIndent(out, 1) == 0);
-    g_assert(xmlTextWriterSetIndentString(out, (const xmlChar *)"  ") == 0);
     if (!write_domain(&xml, error)) {
         return NULL;
     }

@@ -25,6 +25,27 @@ char *domain_name(VbArena *arena, const char *vm_uuid);
  * firmware code for a plan that cannot be expressed. */
 char *domain_xml_build(const VbDomainPlan *plan, GError **error);
 
+/* One NIC for a domain that runs. */
+typedef struct {
+    const char *vm_uuid;
+    const NicSpec *nic;
+    const EffectiveNic *effective; /* From nic_resolve. */
+    const char *socket_path;       /* NULL where not vhost-user. */
+    const DeviceAddress *place;    /* From domain_xml_free_place. */
+} VbNicPlan;
+
+/* Its <interface>, as a start would write it, but for what only a start can set: the boot order, and
+ * the MTU of a NIC that is on no bridge. Free with g_free. NULL and INVALID_ARGUMENT for a NIC
+ * without a network. */
+char *domain_xml_build_nic(const VbNicPlan *plan, GError **error);
+
+/* Where a device can be plugged into the running domain of this hardware; in the arena. NULL: every
+ * place is taken. */
+DeviceAddress *domain_xml_free_place(VbArena *arena, const Hardware *hardware);
+
+/* The alias by which domain_xml_read_hardware knows NIC `index`; in the arena. */
+char *domain_xml_nic_alias(VbArena *arena, guint32 index);
+
 /* The effective hardware, read from the XML of the running domain (virDomainGetXMLDesc): what
  * domain_xml_build takes back as start->hardware. Of `firmware` it knows the code path only, of
  * `nics` index and MAC only. cpu_model is "model,+feature,-feature", or empty where libvirt names

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#define QEMU_NAMESPACE "http://libvirt.org/schemas/domain/qemu/1.0"
+
 enum {
     SATA_PORTS = 6,     /* Of one AHCI controller. */
     SCSI_UNITS = 16384, /* Of one target of a virtio SCSI controller. */
@@ -14,7 +16,7 @@ enum {
 static gboolean refuse(GError **error, const VbDomainXml *xml, ErrorCode code, const char *device,
                        const char *why)
 {
-    g_set_error(error, VB_ERROR, code, "%s of VM %s %s", device, xml->plan->vm_uuid, why);
+    g_set_error(error, VB_ERROR, code, "%s of VM %s %s", device, xml->vm_uuid, why);
     return FALSE;
 }
 
@@ -77,10 +79,21 @@ static char *target_name(const char *prefix, guint number)
 }
 
 /* "ua-nic-0": how domain_xml_read_hardware tells which device is which. */
+static char *alias_of(const char *device)
+{
+    return g_strdelimit(g_strconcat("ua-", device, NULL), "/", '-');
+}
+
+char *domain_xml_nic_alias(VbArena *arena, guint32 index)
+{
+    g_autofree char *device = g_strdup_printf("nic/%u", index);
+    g_autofree char *alias = alias_of(device);
+    return arena_strdup(arena, alias);
+}
+
 static void write_alias(VbDomainXml *xml, const char *device)
 {
-    g_autofree char *alias = g_strconcat("ua-", device, NULL);
-    g_strdelimit(alias, "/", '-');
+    g_autofree char *alias = alias_of(device);
     xml_leaf(xml, "alias", "name", alias, NULL);
 }
 
@@ -147,7 +160,7 @@ gboolean domain_xml_disk_is_vhost_user(const DiskSpec *disk)
     return disk->bus == DISK_BUS_VHOST_USER;
 }
 
-static const char *disk_bus(const VbDomainXml *xml, const DiskSpec *disk)
+const char *domain_xml_disk_bus(const VbDomainXml *xml, const DiskSpec *disk)
 {
     switch (disk->bus) {
     case DISK_BUS_VIRTIO:
@@ -212,7 +225,7 @@ static gboolean write_volume_source(VbDomainXml *xml, const DiskSpec *disk, cons
 static gboolean write_disk(VbDomainXml *xml, const DiskSpec *disk, guint *number, GError **error)
 {
     g_autofree char *device = g_strdup_printf("disk/%u", disk->index);
-    const char *bus = disk_bus(xml, disk);
+    const char *bus = domain_xml_disk_bus(xml, disk);
     gboolean is_virtio = strcmp(bus, "virtio") == 0;
     g_autofree char *target = target_name(is_virtio ? "vd" : "sd", (*number)++);
     if (domain_xml_disk_is_vhost_user(disk) ? !write_vhost_user_source(xml, disk, device, error)
@@ -258,12 +271,15 @@ static void write_cdrom(VbDomainXml *xml, const CdromSpec *cdrom, const char *pa
 
 /* --- Controllers */
 
+gboolean domain_xml_has_tablet(const VmSpec *spec)
+{
+    return spec->graphics != NULL && spec->graphics->type == GRAPHICS_TYPE_VNC;
+}
+
 /* USB carries the tablet of the graphics; without it there is no reason for any USB. */
 static void write_usb(VbDomainXml *xml)
 {
-    const GraphicsSpec *graphics = xml->spec->graphics;
-    gboolean wanted = graphics != NULL && graphics->type == GRAPHICS_TYPE_VNC;
-    const char *model = wanted ? "qemu-xhci" : "none";
+    const char *model = domain_xml_has_tablet(xml->spec) ? "qemu-xhci" : "none";
     xml_open(xml, "controller", "type", "usb", "index", "0", "model", model, NULL);
     domain_xml_write_address(xml, domain_xml_pin(xml, "controller/usb/0", model));
     xml_close(xml);
@@ -272,7 +288,7 @@ static void write_usb(VbDomainXml *xml)
 static void write_scsi(VbDomainXml *xml)
 {
     for (size_t i = 0; i < xml->spec->n_disks; i++) {
-        if (strcmp(disk_bus(xml, xml->spec->disks[i]), "scsi") == 0) {
+        if (strcmp(domain_xml_disk_bus(xml, xml->spec->disks[i]), "scsi") == 0) {
             xml_open(xml, "controller", "type", "scsi", "index", "0", "model", "virtio-scsi", NULL);
             domain_xml_write_address(xml, domain_xml_pin(xml, "controller/scsi/0", "virtio-scsi"));
             xml_close(xml);
@@ -312,6 +328,7 @@ static void write_controllers(VbDomainXml *xml)
             }
         }
     }
+    domain_xml_write_spare_ports(xml);
 }
 
 gboolean domain_xml_write_storage(VbDomainXml *xml, GError **error)
@@ -322,7 +339,7 @@ gboolean domain_xml_write_storage(VbDomainXml *xml, GError **error)
     write_controllers(xml);
     for (size_t i = 0; i < xml->spec->n_disks; i++) {
         const DiskSpec *disk = xml->spec->disks[i];
-        gboolean is_virtio = strcmp(disk_bus(xml, disk), "virtio") == 0;
+        gboolean is_virtio = strcmp(domain_xml_disk_bus(xml, disk), "virtio") == 0;
         if (!write_disk(xml, disk, is_virtio ? &n_virtio : &n_drives, error)) {
             return FALSE;
         }
@@ -335,7 +352,7 @@ gboolean domain_xml_write_storage(VbDomainXml *xml, GError **error)
 
 /* --- NICs */
 
-static const char *nic_model_word(NicModel model)
+const char *domain_xml_nic_model(NicModel model)
 {
     switch (model) {
     case NIC_MODEL_VIRTIO_TRANSITIONAL:
@@ -385,29 +402,30 @@ static gboolean write_nic_source(VbDomainXml *xml, const NicSpec *nic, const cha
                   "has no network: it needs a type, and a bridge or a socket by that type");
 }
 
-static gboolean write_nic(VbDomainXml *xml, const NicSpec *nic, const EffectiveNic *effective,
-                          const char *socket_path, GError **error)
+gboolean domain_xml_write_nic(VbDomainXml *xml, const NicSpec *nic, const EffectiveNic *effective,
+                              const char *socket_path, guint32 boot_order,
+                              const DeviceAddress *address, GError **error)
 {
     g_autofree char *device = g_strdup_printf("nic/%u", nic->index);
-    const char *model = nic_model_word(effective->effective_model);
     if (!write_nic_source(xml, nic, socket_path, device, error)) {
         return FALSE;
     }
     xml_leaf(xml, "mac", "address", effective->mac, NULL);
-    xml_leaf(xml, "model", "type", model, NULL);
+    xml_leaf(xml, "model", "type", domain_xml_nic_model(effective->effective_model), NULL);
     if (effective->queues > 1) {
         xml_open(xml, "driver", NULL);
         xml_number(xml, "queues", effective->queues);
         xml_close(xml);
     }
-    if (nic->mtu != 0) {
+    /* libvirt sets it on the host's network device, which no other type of NIC has. */
+    if (nic->mtu != 0 && nic->type == NIC_TYPE_BRIDGE) {
         xml_open(xml, "mtu", NULL);
         xml_number(xml, "size", nic->mtu);
         xml_close(xml);
     }
-    write_boot_order(xml, nic->boot_order);
+    write_boot_order(xml, boot_order);
     write_alias(xml, device);
-    domain_xml_write_address(xml, domain_xml_pin(xml, device, model));
+    domain_xml_write_address(xml, address);
     xml_close(xml);
     return TRUE;
 }
@@ -415,10 +433,43 @@ static gboolean write_nic(VbDomainXml *xml, const NicSpec *nic, const EffectiveN
 gboolean domain_xml_write_nics(VbDomainXml *xml, GError **error)
 {
     for (size_t i = 0; i < xml->spec->n_nics; i++) {
-        if (!write_nic(xml, xml->spec->nics[i], xml->plan->nics[i], xml->plan->socket_paths[i],
-                       error)) {
+        const NicSpec *nic = xml->spec->nics[i];
+        const EffectiveNic *effective = xml->plan->nics[i];
+        g_autofree char *device = g_strdup_printf("nic/%u", nic->index);
+        const DeviceAddress *pin =
+            domain_xml_pin(xml, device, domain_xml_nic_model(effective->effective_model));
+        if (!domain_xml_write_nic(xml, nic, effective, xml->plan->socket_paths[i], nic->boot_order,
+                                  pin, error)) {
             return FALSE;
         }
     }
     return TRUE;
+}
+
+/* Past libvirt, which cannot start a NIC with an MTU and without a network device of the host: the
+ * guest learns it from QEMU. Only virtio can tell it. */
+void domain_xml_write_mtus(VbDomainXml *xml)
+{
+    gboolean open = FALSE;
+    for (size_t i = 0; i < xml->spec->n_nics; i++) {
+        const NicSpec *nic = xml->spec->nics[i];
+        const char *model = domain_xml_nic_model(xml->plan->nics[i]->effective_model);
+        if (nic->mtu == 0 || nic->type == NIC_TYPE_BRIDGE || !g_str_has_prefix(model, "virtio")) {
+            continue;
+        }
+        g_autofree char *alias = g_strdup_printf("ua-nic-%u", nic->index);
+        g_autofree char *mtu = g_strdup_printf("%u", nic->mtu);
+        if (!open) {
+            xml_open(xml, "qemu:override", "xmlns:qemu", QEMU_NAMESPACE, NULL);
+            open = TRUE;
+        }
+        xml_open(xml, "qemu:device", "alias", alias, NULL);
+        xml_open(xml, "qemu:frontend", NULL);
+        xml_leaf(xml, "qemu:property", "name", "host_mtu", "type", "unsigned", "value", mtu, NULL);
+        xml_close(xml);
+        xml_close(xml);
+    }
+    if (open) {
+        xml_close(xml);
+    }
 }

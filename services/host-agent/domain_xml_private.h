@@ -9,8 +9,12 @@
 #define DOMAIN_XML_NAMESPACE "urn:virtbus:v1"
 #define DOMAIN_NAME_FORMAT   "vb-%s" /* The VM's uuid. */
 
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlTextWriter, xmlFreeTextWriter)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlBuffer, xmlBufferFree)
+
 typedef struct {
     xmlTextWriter *out;
+    const char *vm_uuid;
     const VbDomainPlan *plan;
     const VmSpec *spec;
     Platform platform;
@@ -40,6 +44,20 @@ void xml_close(VbDomainXml *xml);
 gboolean domain_xml_write_storage(VbDomainXml *xml, GError **error);
 /* <interface>s; likewise. */
 gboolean domain_xml_write_nics(VbDomainXml *xml, GError **error);
+/* <qemu:override> of MTUs that libvirt cannot set; nothing where there is none. */
+void domain_xml_write_mtus(VbDomainXml *xml);
+/* One of them. `address` may be NULL: libvirt's choice. */
+gboolean domain_xml_write_nic(VbDomainXml *xml, const NicSpec *nic, const EffectiveNic *effective,
+                              const char *socket_path, guint32 boot_order,
+                              const DeviceAddress *address, GError **error);
+/* Empty ports of a q35 machine, into which devices can be plugged while it runs. */
+void domain_xml_write_spare_ports(VbDomainXml *xml);
+/* "virtio", "sata", "scsi" */
+const char *domain_xml_disk_bus(const VbDomainXml *xml, const DiskSpec *disk);
+const char *domain_xml_nic_model(NicModel model);
+gboolean domain_xml_has_tablet(const VmSpec *spec);
+/* A new writer into `buffer`, both to be freed by libxml2's functions. */
+xmlTextWriter *domain_xml_writer_new(xmlBuffer *buffer);
 
 /* The address that the device had at the last start; NULL: none, or the device is another one now.
  * `model` is DeviceAddress.model. */

@@ -155,6 +155,15 @@ static char *read_cpu(VbArena *arena, const xmlNode *cpu)
     return arena_strdup(arena, text->str);
 }
 
+/* Of pages that somebody else can map: anonymous ones cannot be, whatever their access. */
+static gboolean read_shared_memory(VbArena *arena, const xmlNode *root)
+{
+    const xmlNode *backing = child(root, "memoryBacking");
+    gboolean mappable = child(backing, "hugepages") != NULL ||
+                        strcmp(attribute(arena, child(backing, "source"), "type"), "memfd") == 0;
+    return mappable && strcmp(attribute(arena, child(backing, "access"), "mode"), "shared") == 0;
+}
+
 Hardware *domain_xml_read_hardware(VbArena *arena, const char *xml, GError **error)
 {
     g_autoptr(xmlDoc) doc = parse(xml);
@@ -172,6 +181,7 @@ Hardware *domain_xml_read_hardware(VbArena *arena, const char *xml, GError **err
     hardware->domain_type = attribute(arena, root, "type");
     hardware->machine = attribute(arena, child(os, "type"), "machine");
     hardware->cpu_model = read_cpu(arena, child(root, "cpu"));
+    hardware->shared_memory = read_shared_memory(arena, root);
     if (loader != NULL) {
         hardware->firmware = ARENA_MSG(arena, firmware_ref);
         hardware->firmware->code_path = content(arena, loader);

@@ -11,6 +11,15 @@ static void must(int result)
     }
 }
 
+xmlTextWriter *domain_xml_writer_new(xmlBuffer *buffer)
+{
+    xmlTextWriter *out = xmlNewTextWriterMemory(buffer, 0);
+    must(out != NULL ? 0 : -1);
+    must(xmlTextWriterSetIndent(out, 1));
+    must(xmlTextWriterSetIndentString(out, CHARS("  ")));
+    return out;
+}
+
 static void start(VbDomainXml *xml, const char *name, va_list attributes)
 {
     must(xmlTextWriterStartElement(xml->out, CHARS(name)));

@@ -40,13 +40,37 @@ void start_plan_complete(VbArena *arena, const VbStartPlan *plan, FirmwareRef *f
 /* NVRAM file and TPM folder among the volumes of a start: NULL-terminated, in the arena. */
 char **start_state_paths(VbHost *host, VbArena *arena, const StartDomain *start);
 
+/* The same for one NIC of a running domain, from what was known of it before: `known` has the NICs
+ * that stay, the firmware and the TPM's mark. `nic` (may be NULL) is one that has come. */
+void hardware_complete(VbArena *arena, const Hardware *known, guint32 changed_index,
+                       EffectiveNic *nic, Hardware *hardware);
+/* The record's NIC of this index; NULL: none. */
+const EffectiveNic *hardware_nic(const Hardware *hardware, guint32 index);
+
 /* <run_dir>/<vm uuid> */
 char *socket_folder(VbHost *host, VbArena *arena, const char *vm_uuid);
+/* The socket of one NIC in it; NULL and SOCKET_PATH_TOO_LONG. */
+char *socket_path(VbHost *host, VbArena *arena, const char *vm_uuid, guint32 nic_index,
+                  GError **error);
 /* Makes it empty, for QEMU's user and OVS's group. Needs a VM that does not run. */
 gboolean socket_folder_make(VbHost *host, VbArena *arena, const char *vm_uuid, GError **error);
+/* Makes it where it is not there; other sockets in it stay. */
+gboolean socket_folder_keep(VbHost *host, VbArena *arena, const char *vm_uuid, GError **error);
+/* One that is not there is a success. */
+gboolean socket_remove(VbHost *host, const char *path, GError **error);
 /* One that is not there is a success. */
 gboolean socket_folder_remove(VbHost *host, VbArena *arena, const char *vm_uuid, GError **error);
+
+/* Whether this host can serve a vhost-user NIC now; else OVS_UNAVAILABLE. There is no fall-back:
+ * without OVS it would be another network (N9). */
+gboolean port_check(VbHost *host, const char *vm_uuid, GError **error);
+gboolean port_plug(VbHost *host, const char *vm_uuid, const NicSpec *nic,
+                   const EffectiveNic *effective, const char *path, GError **error);
 
 void effect_start(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResult *ret_result);
 void effect_stop(VbHost *host, VbArena *arena, const VbEffectRequest *request,
                  VbEffectResult *ret_result);
+void effect_attach(VbHost *host, VbArena *arena, const VbEffectRequest *request,
+                   VbEffectResult *ret_result);
+void effect_detach(VbHost *host, VbArena *arena, const VbEffectRequest *request,
+                   VbEffectResult *ret_result);

@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "common/base/limits.h"
 #include "common/base/model.h"
 #include "common/base/text.h"
 
@@ -110,7 +109,7 @@ static gboolean plan_paths(VbHost *host, VbArena *arena, VbStartPlan *plan, GErr
     return TRUE;
 }
 
-static const EffectiveNic *nic_before(const Hardware *hardware, guint32 index)
+const EffectiveNic *hardware_nic(const Hardware *hardware, guint32 index)
 {
     for (size_t i = 0; hardware != NULL && i < hardware->n_nics; i++) {
         if (hardware->nics[i]->index == index) {
@@ -124,26 +123,19 @@ static gboolean plan_nics(VbHost *host, VbArena *arena, const HostVm *vm, VbStar
                           GError **error)
 {
     const VmSpec *spec = plan->start->spec;
-    const char *folder = socket_folder(host, arena, vm->vm_uuid);
     plan->nics = arena_alloc(arena, (spec->n_nics + 1) * sizeof(EffectiveNic *));
     plan->socket_paths = arena_alloc(arena, (spec->n_nics + 1) * sizeof(char *));
     for (size_t i = 0; i < spec->n_nics; i++) {
         const NicSpec *nic = spec->nics[i];
         plan->nics[i] =
             nic_resolve(arena, vm->vm_uuid, spec, nic,
-                        nic_before(plan->start->hardware, nic->index), host->config->max_queues);
+                        hardware_nic(plan->start->hardware, nic->index), host->config->max_queues);
         if (nic->type != NIC_TYPE_VHOST_USER) {
             continue;
         }
         plan->n_vhost_user++;
-        plan->socket_paths[i] = arena_printf(arena, "%s/%u", folder, nic->index);
-        size_t length_bytes = strlen(plan->socket_paths[i]);
-        if (length_bytes > SOCKET_PATH_MAX_BYTES) {
-            g_set_error(error, VB_ERROR, ERROR_CODE_SOCKET_PATH_TOO_LONG,
-                        "the socket %s of NIC %u has %zu bytes, at most %d are possible: shorten "
-                        "the agent's run folder %s",
-                        plan->socket_paths[i], nic->index, length_bytes, SOCKET_PATH_MAX_BYTES,
-                        host->config->run_dir);
+        plan->socket_paths[i] = socket_path(host, arena, vm->vm_uuid, nic->index, error);
+        if (plan->socket_paths[i] == NULL) {
             return FALSE;
         }
     }
@@ -182,15 +174,26 @@ FirmwareRef *start_plan_firmware(VbHost *host, VbArena *arena, const VbStartPlan
  * has state. */
 #define TPM_DEVICE "tpm/0"
 
-gboolean start_plan_tpm_started(const VbStartPlan *plan)
+static gboolean tpm_started(const Hardware *hardware)
 {
-    const Hardware *before = plan->start->hardware;
-    for (size_t i = 0; before != NULL && i < before->n_addresses; i++) {
-        if (strcmp(before->addresses[i]->device, TPM_DEVICE) == 0) {
+    for (size_t i = 0; hardware != NULL && i < hardware->n_addresses; i++) {
+        if (strcmp(hardware->addresses[i]->device, TPM_DEVICE) == 0) {
             return TRUE;
         }
     }
     return FALSE;
+}
+
+static void tpm_mark(VbArena *arena, Hardware *hardware)
+{
+    DeviceAddress *address = ARENA_MSG(arena, device_address);
+    address->device = arena_strdup(arena, TPM_DEVICE);
+    ARENA_APPEND(arena, hardware->n_addresses, hardware->addresses, address);
+}
+
+gboolean start_plan_tpm_started(const VbStartPlan *plan)
+{
+    return tpm_started(plan->start->hardware);
 }
 
 void start_plan_complete(VbArena *arena, const VbStartPlan *plan, FirmwareRef *firmware,
@@ -202,9 +205,27 @@ void start_plan_complete(VbArena *arena, const VbStartPlan *plan, FirmwareRef *f
         hardware->firmware = firmware;
     }
     if (plan->tpm != NULL) {
-        DeviceAddress *address = ARENA_MSG(arena, device_address);
-        address->device = arena_strdup(arena, TPM_DEVICE);
-        ARENA_APPEND(arena, hardware->n_addresses, hardware->addresses, address);
+        tpm_mark(arena, hardware);
+    }
+}
+
+void hardware_complete(VbArena *arena, const Hardware *known, guint32 changed_index,
+                       EffectiveNic *nic, Hardware *hardware)
+{
+    hardware->n_nics = 0;
+    for (size_t i = 0; known != NULL && i < known->n_nics; i++) {
+        if (known->nics[i]->index != changed_index) {
+            ARENA_APPEND(arena, hardware->n_nics, hardware->nics, known->nics[i]);
+        }
+    }
+    if (nic != NULL) {
+        ARENA_APPEND(arena, hardware->n_nics, hardware->nics, nic);
+    }
+    if (known != NULL && known->firmware != NULL) {
+        hardware->firmware = known->firmware;
+    }
+    if (tpm_started(known)) {
+        tpm_mark(arena, hardware);
     }
 }
 

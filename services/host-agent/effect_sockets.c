@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <string.h>
 
+#include "common/base/limits.h"
 #include "services/host-agent/volume_files.h"
 
 /* set-group-id: QEMU's sockets (0775) get OVS's group, whose members may then connect. */
@@ -13,6 +15,22 @@ enum { FOLDER_MODE = 02770, RUN_DIR_MODE = 0755, GROUP_BUFFER_BYTES = 16384 };
 char *socket_folder(VbHost *host, VbArena *arena, const char *vm_uuid)
 {
     return arena_printf(arena, "%s/%s", host->config->run_dir, vm_uuid);
+}
+
+char *socket_path(VbHost *host, VbArena *arena, const char *vm_uuid, guint32 nic_index,
+                  GError **error)
+{
+    const char *folder = socket_folder(host, arena, vm_uuid);
+    char *path = arena_printf(arena, "%s/%u", folder, nic_index);
+    size_t length_bytes = strlen(path);
+    if (length_bytes <= SOCKET_PATH_MAX_BYTES) {
+        return path;
+    }
+    g_set_error(error, VB_ERROR, ERROR_CODE_SOCKET_PATH_TOO_LONG,
+                "the socket %s of NIC %u has %zu bytes, at most %d are possible: shorten the "
+                "agent's run folder %s",
+                path, nic_index, length_bytes, SOCKET_PATH_MAX_BYTES, host->config->run_dir);
+    return NULL;
 }
 
 static gboolean fail_path(GError **error, const char *doing, const char *path)
@@ -45,22 +63,34 @@ static gboolean find_owner(const VbHostConfig *config, uid_t *ret_uid, gid_t *re
     return TRUE;
 }
 
-static gboolean remove_content(VbFiles *files, VbArena *arena, const char *folder, GError **error)
+gboolean socket_remove(VbHost *host, const char *path, GError **error)
 {
+    return host->files->unlink(host->files, path) == 0 || errno == ENOENT ||
+           fail_path(error, "remove the stale socket", path);
+}
+
+static gboolean remove_content(VbHost *host, VbArena *arena, const char *folder, GError **error)
+{
+    VbFiles *files = host->files;
     g_auto(GStrv) names = files->list(files, folder);
     if (names == NULL) {
         return errno == ENOENT || fail_path(error, "list", folder);
     }
     for (char **name = names; *name != NULL; name++) {
-        const char *path = arena_printf(arena, "%s/%s", folder, *name);
-        if (files->unlink(files, path) != 0 && errno != ENOENT) {
-            return fail_path(error, "remove the stale socket", path);
+        if (!socket_remove(host, arena_printf(arena, "%s/%s", folder, *name), error)) {
+            return FALSE;
         }
     }
     return TRUE;
 }
 
 gboolean socket_folder_make(VbHost *host, VbArena *arena, const char *vm_uuid, GError **error)
+{
+    return remove_content(host, arena, socket_folder(host, arena, vm_uuid), error) &&
+           socket_folder_keep(host, arena, vm_uuid, error);
+}
+
+gboolean socket_folder_keep(VbHost *host, VbArena *arena, const char *vm_uuid, GError **error)
 {
     VbFiles *files = host->files;
     const char *folder = socket_folder(host, arena, vm_uuid);
@@ -75,9 +105,6 @@ gboolean socket_folder_make(VbHost *host, VbArena *arena, const char *vm_uuid, G
     if (files->mkdir(files, folder, FOLDER_MODE) != 0 && errno != EEXIST) {
         return fail_path(error, "make the folder", folder);
     }
-    if (!remove_content(files, arena, folder, error)) {
-        return FALSE;
-    }
     /* In this order: a change of owner takes the set-group-id bit away. */
     if (files->chown(files, folder, uid, gid) != 0 ||
         files->chmod(files, folder, FOLDER_MODE) != 0) {
@@ -90,7 +117,7 @@ gboolean socket_folder_remove(VbHost *host, VbArena *arena, const char *vm_uuid,
 {
     VbFiles *files = host->files;
     const char *folder = socket_folder(host, arena, vm_uuid);
-    if (!remove_content(files, arena, folder, error)) {
+    if (!remove_content(host, arena, folder, error)) {
         return FALSE;
     }
     return files->rmdir(files, folder) == 0 || errno == ENOENT ||

@@ -173,6 +173,21 @@ static gboolean clean_up(VbHost *host, VbArena *arena, const HostVm *vm, VbLeft 
     return FALSE;
 }
 
+/* ---- EFFECT_UNPLUG */
+
+static gboolean unplug_loose(VbHost *host, VbArena *arena, const HostVm *vm, GError **error)
+{
+    for (size_t i = 0; i < vm->n_loose_ports; i++) {
+        const char *path = socket_path(host, arena, vm->vm_uuid, vm->loose_ports[i], error);
+        if (path == NULL ||
+            !host->ports->unplug(host->ports, vm->vm_uuid, vm->loose_ports[i], error) ||
+            !socket_remove(host, path, error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 /* ---- EFFECT_FORGET */
 
 /* virtlogd adds ".0", ".1" ... to the names of older logs. */
@@ -217,6 +232,15 @@ void effect_run(VbHost *host, VbArena *arena, const VbEffectRequest *request,
     case EFFECT_STOP:
         effect_stop(host, arena, request, ret_result);
         return;
+    case EFFECT_ATTACH:
+        effect_attach(host, arena, request, ret_result);
+        return;
+    case EFFECT_DETACH:
+        effect_detach(host, arena, request, ret_result);
+        return;
+    case EFFECT_UNPLUG:
+        unplug_loose(host, arena, vm, &error);
+        break;
     case EFFECT_CLEAN_UP:
         clean_up(host, arena, vm, &ret_result->left, &error);
         break;

@@ -84,10 +84,30 @@ static GPtrArray *find_builds(VbHost *host, VbArena *arena, GPtrArray *problems)
     return builds;
 }
 
+/* Told once, not with each heartbeat. One thread collects those. */
+static void warn_of_problems(const GPtrArray *problems)
+{
+    static char *told;
+    g_autoptr(GString) text = g_string_new(NULL);
+    for (guint i = 0; i < problems->len; i++) {
+        g_string_append_printf(text, "%s%s", i > 0 ? "; " : "", (const char *)problems->pdata[i]);
+    }
+    if (g_strcmp0(told != NULL ? told : "", text->str) == 0) {
+        return;
+    }
+    if (text->len > 0) {
+        g_warning("%s; install the firmware package anew, or remove what is left of it", text->str);
+    }
+    g_free(told);
+    told = g_strdup(text->str);
+}
+
 GPtrArray *firmware_list(VbHost *host, VbArena *arena)
 {
     g_autoptr(GPtrArray) problems = g_ptr_array_new();
-    return find_builds(host, arena, problems);
+    GPtrArray *builds = find_builds(host, arena, problems);
+    warn_of_problems(problems);
+    return builds;
 }
 
 /* The pinned build, when it is of the wanted class and its files are as they were. */

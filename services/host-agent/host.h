@@ -55,13 +55,15 @@ typedef struct {
     Hardware *hardware;   /* Ours and up; in the arena. `nics` is filled from the metadata-free XML:
                              mac only. */
     char *nvram_path;     /* Of the same; in the arena. NULL: it has none. */
+    gboolean changing;    /* libvirt waits for its QEMU. Meanwhile the hardware may name a device
+                             that is not in the guest yet, and may never be. */
 } VbDomainFacts;
 
 typedef enum {
     DOMAIN_EVENT_STOPPED, /* With a reason. Only this frees the NVRAM. */
-    DOMAIN_EVENT_REBOOT,
+    DOMAIN_EVENT_REBOOT,  /* libvirt tells a reset as a reboot: it is one event there. */
     DOMAIN_EVENT_SHUTDOWN,
-    DOMAIN_EVENT_PANIC,
+    DOMAIN_EVENT_PANIC, /* As pvpanic says it. The domain is destroyed then: STOPPED follows. */
     DOMAIN_EVENT_RECONNECTED, /* libvirt is back after an outage: every VM must be looked at.
                                  vm_uuid is NULL. */
 } VbDomainEventKind;
@@ -81,6 +83,16 @@ struct VbHypervisor {
      * with TIMEOUT. For a vhost-user NIC it comes back once OVS has connected to QEMU. */
     gboolean (*create)(VbHypervisor *self, const char *vm_uuid, const char *xml, gint64 timeout_ms,
                        GError **error);
+    /* Plugs the device of this XML into the running domain, and no other place. Comes back when it
+     * is in the guest, however long that takes: for a vhost-user NIC, when OVS has connected.
+     * `preempted` (may be NULL) not 0, atomic: what is stuck is unblocked by destroying the domain,
+     * and fails with PREEMPTED. DOMAIN_NOT_RUNNING: there is no domain. */
+    gboolean (*attach_device)(VbHypervisor *self, const char *vm_uuid, const char *xml,
+                              const gint *preempted, GError **error);
+    /* Asks the guest to let go of the device with this alias; it is gone when a look does not find
+     * it any more. One that is not there is a success. Else as attach_device. */
+    gboolean (*detach_device)(VbHypervisor *self, const char *vm_uuid, const char *alias,
+                              const gint *preempted, GError **error);
     /* Asks the guest to power off (ACPI). */
     gboolean (*shutdown)(VbHypervisor *self, const char *vm_uuid, GError **error);
     /* Pulls the plug. A domain that is not there is a success. Refuses a foreign one. */

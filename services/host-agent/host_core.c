@@ -144,6 +144,14 @@ static void answer_empty(Context *c, Error *error)
     answer(c, answer_new(c), error);
 }
 
+/* The VM may be Unknown by now, for an answer that came late: whether its domain runs is told too. */
+static void look_if_expected(Context *c)
+{
+    if (c->vm->domain_expected) {
+        look(c);
+    }
+}
+
 /* What the effect found out, else the empty body of this command. */
 static void answer_with_result(Context *c)
 {
@@ -158,24 +166,57 @@ static void answer_with_result(Context *c)
 
 /* --- The domain's traces in the journal */
 
+static void index_remove(size_t *n_indexes, uint32_t *indexes, uint32_t index)
+{
+    size_t n_kept = 0;
+    for (size_t i = 0; i < *n_indexes; i++) {
+        if (indexes[i] != index) {
+            indexes[n_kept++] = indexes[i];
+        }
+    }
+    *n_indexes = n_kept;
+}
+
+static void index_add(Context *c, size_t *n_indexes, uint32_t **indexes, uint32_t index)
+{
+    uint32_t *grown = arena_alloc(c->arena, (*n_indexes + 1) * sizeof(*grown));
+    for (size_t i = 0; i < *n_indexes; i++) {
+        grown[i] = (*indexes)[i];
+        if (grown[i] == index) {
+            return;
+        }
+    }
+    grown[(*n_indexes)++] = index;
+    *indexes = grown;
+}
+
+static void port_expect(Context *c, const NicSpec *nic)
+{
+    if (nic != NULL && nic->type == NIC_TYPE_VHOST_USER) {
+        index_add(c, &c->vm->n_ports, &c->vm->ports, nic->index);
+        index_remove(&c->vm->n_loose_ports, c->vm->loose_ports, nic->index);
+    }
+}
+
 static void ports_expect(Context *c, const VmSpec *spec)
 {
-    HostVm *vm = c->vm;
     for (size_t i = 0; spec != NULL && i < spec->n_nics; i++) {
-        const NicSpec *nic = spec->nics[i];
-        gboolean known = FALSE;
-        for (size_t k = 0; k < vm->n_ports; k++) {
-            known = known || vm->ports[k] == nic->index;
-        }
-        if (nic->type != NIC_TYPE_VHOST_USER || known) {
-            continue;
-        }
-        uint32_t *grown = arena_alloc(c->arena, (vm->n_ports + 1) * sizeof(*grown));
-        for (size_t k = 0; k < vm->n_ports; k++) {
-            grown[k] = vm->ports[k];
-        }
-        grown[vm->n_ports++] = nic->index;
-        vm->ports = grown;
+        port_expect(c, spec->nics[i]);
+    }
+}
+
+static void port_left(Context *c, const NicSpec *nic, VbNicLeft left)
+{
+    HostVm *vm = c->vm;
+    if (nic == NULL || nic->type != NIC_TYPE_VHOST_USER || left == NIC_THERE) {
+        return;
+    }
+    if (left == NIC_NOTHING) {
+        index_remove(&vm->n_ports, vm->ports, nic->index);
+        index_remove(&vm->n_loose_ports, vm->loose_ports, nic->index);
+    } else {
+        index_add(c, &vm->n_ports, &vm->ports, nic->index);
+        index_add(c, &vm->n_loose_ports, &vm->loose_ports, nic->index);
     }
 }
 
@@ -203,6 +244,7 @@ static void domain_gone(Context *c)
     c->vm->domain_epoch = 0;
     c->vm->stop_seen = STOP_REASON_UNSPECIFIED;
     c->vm->n_state_paths = 0;
+    c->vm->n_loose_ports = 0; /* The next clean-up removes every port. */
 }
 
 static VbLeft clean_up_left(const VbEffectResult *result)
@@ -232,6 +274,7 @@ static void refuse_expired(Context *c)
                                " ms before this host came to it; nothing was done: ask again",
                                c->vm->command->operation_id, c->vm->vm_uuid,
                                c->input->time_ms - c->vm->command->expires_ms));
+    look_if_expected(c);
 }
 
 static void work(Context *c, VbEffect effect)
@@ -270,6 +313,21 @@ static void take_up_stop(Context *c)
     }
 }
 
+/* The effect finds out whether the domain of this epoch is there, so it matters not here whether
+ * it is expected: the journal may have been lost. */
+static void take_up_device(Context *c)
+{
+    const HostCommand *command = c->vm->command;
+    if (is_expired(c)) {
+        refuse_expired(c);
+    } else if (command->command_case == HOST_COMMAND__COMMAND_ATTACH_DEVICE) {
+        port_expect(c, command->attach_device->nic);
+        work(c, EFFECT_ATTACH);
+    } else {
+        work(c, EFFECT_DETACH);
+    }
+}
+
 /* Runs vm->command, which is new or was cut off by a crash before it did anything that matters. */
 static void take_up(Context *c)
 {
@@ -299,13 +357,14 @@ static void take_up(Context *c)
         return;
     case HOST_COMMAND__COMMAND_ATTACH_DEVICE:
     case HOST_COMMAND__COMMAND_DETACH_DEVICE:
+        take_up_device(c);
+        return;
     case HOST_COMMAND__COMMAND_PREPARE_MIGRATION:
     case HOST_COMMAND__COMMAND_MIGRATE_DOMAIN:
-        answer_empty(
-            c, error_make(c->arena, ERROR_CODE_UNSUPPORTED,
-                          "operation %s for VM %s: this version changes no running VM; stop it "
-                          "first",
-                          c->vm->command->operation_id, c->vm->vm_uuid));
+        answer_empty(c, error_make(c->arena, ERROR_CODE_UNSUPPORTED,
+                                   "operation %s for VM %s: this version moves no running VM; stop "
+                                   "it first",
+                                   c->vm->command->operation_id, c->vm->vm_uuid));
         return;
     case HOST_COMMAND__COMMAND__NOT_SET:
         answer_empty(
@@ -430,15 +489,53 @@ static void done_stop(Context *c)
         return;
     }
     answer_empty(c, result->error);
-    /* These two have just seen it run. After any other nobody knows. */
-    if (result->error->code != ERROR_CODE_GUEST_DID_NOT_STOP &&
-        result->error->code != ERROR_CODE_PREEMPTED) {
-        look(c);
+    look_if_expected(c);
+}
+
+static void done_device(Context *c, const NicSpec *nic)
+{
+    HostVm *vm = c->vm;
+    const VbEffectResult *result = c->input->result;
+    int code = result->error != NULL ? (int)result->error->code : ERROR_CODE_UNSPECIFIED;
+    if (code == ERROR_CODE_HYPERVISOR_UNAVAILABLE) {
+        return; /* Whether the NIC is there is not known: at the next look it is done again. */
     }
+    port_left(c, nic, result->nic);
+    if (result->stop_reason != STOP_REASON_UNSPECIFIED) {
+        vm->stop_seen = result->stop_reason;
+    }
+    if (code == ERROR_CODE_STALE_EPOCH) {
+        found_newer(c, result->facts.epoch, result->error);
+        return;
+    }
+    if (code == ERROR_CODE_UNSPECIFIED) {
+        domain_expect(c, vm->command->epoch);
+    }
+    answer_with_result(c);
+    if (code != ERROR_CODE_UNSPECIFIED) {
+        look_if_expected(c);
+    }
+}
+
+/* Working without a command: ports that an earlier attach or detach could not take away. */
+static void done_unplug(Context *c)
+{
+    HostVm *vm = c->vm;
+    if (c->input->result->error == NULL) {
+        for (size_t i = 0; i < vm->n_loose_ports; i++) {
+            index_remove(&vm->n_ports, vm->ports, vm->loose_ports[i]);
+        }
+        vm->n_loose_ports = 0;
+    }
+    become_idle(c);
 }
 
 static void done_work(Context *c)
 {
+    if (c->vm->command == NULL) {
+        done_unplug(c);
+        return;
+    }
     switch (c->vm->command->command_case) {
     case HOST_COMMAND__COMMAND_CREATE_VOLUMES:
         answer_with_result(c);
@@ -463,7 +560,11 @@ static void done_work(Context *c)
         done_forget(c);
         return;
     case HOST_COMMAND__COMMAND_ATTACH_DEVICE:
+        done_device(c, c->vm->command->attach_device->nic);
+        return;
     case HOST_COMMAND__COMMAND_DETACH_DEVICE:
+        done_device(c, c->vm->command->detach_device->nic);
+        return;
     case HOST_COMMAND__COMMAND_PREPARE_MIGRATION:
     case HOST_COMMAND__COMMAND_MIGRATE_DOMAIN:
     case HOST_COMMAND__COMMAND__NOT_SET:
@@ -695,25 +796,59 @@ static void refuse_cut_off(Context *c)
                                c->vm->command->operation_id, c->vm->vm_uuid));
 }
 
+/* Finds out what became of the work that was cut off. */
+static void resume_work(Context *c)
+{
+    const HostCommand *command = c->vm->command;
+    if (command == NULL) {
+        work(c, EFFECT_UNPLUG);
+        return;
+    }
+    switch (command->command_case) {
+    case HOST_COMMAND__COMMAND_START_DOMAIN:
+        look(c);
+        return;
+    case HOST_COMMAND__COMMAND_STOP_DOMAIN:
+        work(c, EFFECT_STOP); /* Also when expired: the guest was asked and may have gone. */
+        return;
+    case HOST_COMMAND__COMMAND_ATTACH_DEVICE:
+        work(c, EFFECT_ATTACH); /* Also when expired: it may have come in, or left its port. */
+        return;
+    case HOST_COMMAND__COMMAND_DETACH_DEVICE:
+        work(c, EFFECT_DETACH); /* Likewise. */
+        return;
+    case HOST_COMMAND__COMMAND_CREATE_VOLUMES:
+        if (is_expired(c)) {
+            refuse_cut_off(c);
+            return;
+        }
+        break;
+    case HOST_COMMAND__COMMAND_DELETE_VOLUMES:
+    case HOST_COMMAND__COMMAND_FORGET_VM:
+    case HOST_COMMAND__COMMAND_PREPARE_MIGRATION:
+    case HOST_COMMAND__COMMAND_MIGRATE_DOMAIN:
+    case HOST_COMMAND__COMMAND__NOT_SET:
+        break;
+    }
+    take_up(c); /* Each of these may run again. */
+}
+
 static void step_look(Context *c)
 {
     switch (c->vm->phase) {
-    case HOST_PHASE_UNSPECIFIED:
     case HOST_PHASE_IDLE:
+        if (c->input->kind == HOST_INPUT_AGAIN && c->vm->n_loose_ports > 0) {
+            work(c, EFFECT_UNPLUG);
+            return;
+        }
+        look(c);
+        return;
+    case HOST_PHASE_UNSPECIFIED:
     case HOST_PHASE_LOOKING:
         look(c);
         return;
     case HOST_PHASE_WORKING:
-        if (c->vm->command->command_case == HOST_COMMAND__COMMAND_START_DOMAIN) {
-            look(c);
-        } else if (c->vm->command->command_case == HOST_COMMAND__COMMAND_STOP_DOMAIN) {
-            work(c, EFFECT_STOP); /* Also when expired: the guest was asked and may have gone. */
-        } else if (c->vm->command->command_case == HOST_COMMAND__COMMAND_CREATE_VOLUMES &&
-                   is_expired(c)) {
-            refuse_cut_off(c);
-        } else {
-            take_up(c); /* Each of the others may run again. */
-        }
+        resume_work(c);
         return;
     case HOST_PHASE_UNDOING:
     case HOST_PHASE_STOPPED_CLEANUP:
@@ -736,7 +871,10 @@ static void step_stopped(Context *c)
         return;
     case HOST_PHASE_LOOKING:
     case HOST_PHASE_WORKING:
-        c->vm->stop_seen = c->input->reason;
+        /* That we ended it ourselves is a better reason than that somebody did. */
+        if (c->vm->stop_seen != STOP_REASON_REQUESTED) {
+            c->vm->stop_seen = c->input->reason;
+        }
         return;
     case HOST_PHASE_UNDOING:
     case HOST_PHASE_STOPPED_CLEANUP:
@@ -793,14 +931,16 @@ static void step_acknowledged(Context *c)
 
 gboolean host_vm_wants_look(const HostVm *vm)
 {
-    return vm->phase != HOST_PHASE_IDLE || (vm->n_ports > 0 && !vm->domain_expected);
+    return vm->phase != HOST_PHASE_IDLE || vm->n_loose_ports > 0 ||
+           (vm->n_ports > 0 && !vm->domain_expected);
 }
 
-gboolean host_command_preempts(const HostCommand *command)
+gboolean host_command_preempts(const HostCommand *command, guint64 epoch)
 {
-    return command->command_case == HOST_COMMAND__COMMAND_FORGET_VM ||
-           (command->command_case == HOST_COMMAND__COMMAND_STOP_DOMAIN &&
-            command->stop_domain->mode == STOP_MODE_FORCED);
+    gboolean ends = command->command_case == HOST_COMMAND__COMMAND_FORGET_VM ||
+                    (command->command_case == HOST_COMMAND__COMMAND_STOP_DOMAIN &&
+                     command->stop_domain->mode == STOP_MODE_FORCED);
+    return ends && command->epoch >= epoch;
 }
 
 void host_step(VbHostStep *step, const VbHostInput *input)
@@ -818,6 +958,7 @@ void host_step(VbHostStep *step, const VbHostInput *input)
         step_domain_event(&context);
         return;
     case HOST_INPUT_LOOK:
+    case HOST_INPUT_AGAIN:
         step_look(&context);
         return;
     case HOST_INPUT_ACKNOWLEDGED:

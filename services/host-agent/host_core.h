@@ -13,11 +13,15 @@
  *      ^
  *      `--- the agent starts; libvirt is back; the domain is said to have ended
  *
+ * Working without a command unplugs loose ports: those of NICs that a running guest does not have,
+ * left by an attach or a detach while OVS was away. Nothing waits for it but the next command.
+ *
  * The shell (agent.c) makes the new HostVm durable BEFORE it runs the effect or sends a report: an
  * intent is on disk before the effect, a report before it is sent. An effect that a crash cut off
- * is never guessed at: Looking finds out. While libvirt does not answer, Looking, Undoing and
- * StoppedCleanup stay as they are, silent, until the shell gives HOST_INPUT_LOOK again: a host that
- * does not know whether a domain runs must not say that it does not.
+ * is never guessed at: Looking finds out, and an attach or a detach looks by itself when it is run
+ * again. While libvirt does not answer, Looking, Undoing and StoppedCleanup stay as they are, and
+ * so do attach and detach, silent, until the shell gives HOST_INPUT_LOOK again: a host that does
+ * not know whether a domain runs must not say that it does not.
  */
 #pragma once
 
@@ -36,6 +40,12 @@ typedef enum {
                               state_paths. */
     EFFECT_STOP,           /* Asks or forces by the command's mode, until expires_ms. Result:
                               stop_reason; NOT_RUNNING where there was nothing to stop. */
+    EFFECT_ATTACH,         /* Plugs the command's NIC into the running domain; one that is there is
+                              done. Without an end while QEMU waits for OVS. Result:
+                              report.device_changed, nic. HYPERVISOR_UNAVAILABLE: it may be there. */
+    EFFECT_DETACH,         /* Takes it out, until expires_ms; one that is gone is done. Result: as
+                              EFFECT_ATTACH. */
+    EFFECT_UNPLUG,         /* Unplugs vm->loose_ports. */
     EFFECT_CLEAN_UP,       /* Destroy what is ours, sync NVRAM and TPM (state_paths), unplug, remove
                               sockets. Idempotent. While the domain may still run nothing else is
                               touched; after that it tries everything, and its error is the
@@ -48,8 +58,9 @@ typedef enum {
 typedef struct {
     VbEffect kind;
     const HostVm *vm; /* As it is after the step. */
-    /* Atomic; not 0: a command waits that host_command_preempts. EFFECT_STOP then stops waiting for
-     * the guest and fails with PREEMPTED. NULL: nothing ever does. */
+    /* Atomic; not 0: a command waits that host_command_preempts. EFFECT_STOP, EFFECT_ATTACH and
+     * EFFECT_DETACH then stop waiting for the guest and fail with PREEMPTED; the latter two destroy
+     * the domain where libvirt's call is stuck in QEMU. NULL: nothing ever does. */
     const gint *preempted;
 } VbEffectRequest;
 
@@ -62,13 +73,22 @@ typedef enum {
     LEFT_NOTHING,
 } VbLeft;
 
+/* What is there of the NIC after EFFECT_ATTACH or EFFECT_DETACH. */
+typedef enum {
+    NIC_THERE, /* Or may be. */
+    NIC_PORT,  /* Its port only, and that may be gone too. */
+    NIC_NOTHING,
+} VbNicLeft;
+
 typedef struct {
     Error *error;        /* NULL: done. */
     HostReport *report;  /* Its body only, where the effect's comment says so; also with `error`. */
     VbLeft left;         /* EFFECT_CLEAN_UP, with `error`. */
-    VbDomainFacts facts; /* EFFECT_LOOK; EFFECT_START that failed with STALE_EPOCH. */
+    VbNicLeft nic;       /* EFFECT_ATTACH, EFFECT_DETACH; also with `error`. */
+    VbDomainFacts facts; /* EFFECT_LOOK; presence and epoch only: EFFECT_START, EFFECT_ATTACH and
+                            EFFECT_DETACH that failed with STALE_EPOCH. */
     char **state_paths;  /* NVRAM file and TPM folder; NULL-terminated, or NULL: not known. */
-    StopReason stop_reason;   /* EFFECT_STOP: why the domain is gone. */
+    StopReason stop_reason;   /* EFFECT_STOP, PREEMPTED: why the domain is gone. */
     gboolean nothing_created; /* EFFECT_START failed before libvirt was asked for a domain. */
 } VbEffectResult;
 
@@ -77,6 +97,7 @@ typedef enum {
     HOST_INPUT_DONE,    /* The effect that was asked for has ended. */
     HOST_INPUT_DOMAIN_EVENT,
     HOST_INPUT_LOOK,           /* The agent has started, or libvirt is back. No effect runs. */
+    HOST_INPUT_AGAIN,          /* host_vm_wants_look, and some time has passed. Likewise. */
     HOST_INPUT_ACKNOWLEDGED,   /* The broker has the oldest report of the outbox. */
     HOST_INPUT_TOPIC_REPLACED, /* The command topic is another one: its offsets begin anew. */
 } VbHostInputKind;
@@ -110,8 +131,9 @@ void host_step(VbHostStep *step, const VbHostInput *input);
 
 /* Whether the VM must be looked at again though nothing has happened: libvirt or OVS was away. */
 gboolean host_vm_wants_look(const HostVm *vm);
-/* Whether this command is not to wait until a guest has powered off by itself. */
-gboolean host_command_preempts(const HostCommand *command);
+/* Whether this command is not to wait for a guest: it ends the domain of `epoch`, the newest that
+ * was seen. One of an older epoch is late, and ends nothing. */
+gboolean host_command_preempts(const HostCommand *command, guint64 epoch);
 
 /* virtbus.vm.reports or virtbus.volume.reports: who asked, hears. */
 VbTopic host_report_topic(const HostReport *report);

@@ -1,8 +1,8 @@
 /* The only file that knows libvirt.
  *
  *   control connection   kept for ever by the connector thread: events, and every short call
- *   one per create       a create blocks for as long as QEMU pleases and cannot be cancelled, and
- *                        libvirtd serves at most 5 calls of one connection at a time (probed): on
+ *   one per create,      these block for as long as QEMU pleases and cannot be cancelled, and
+ *   attach, detach       libvirtd serves at most 5 calls of one connection at a time (probed): on
  *                        the control connection a few stuck VMs would stop all others
  *   event loop thread    sleeps in poll until libvirt has something to say
  *
@@ -343,6 +343,14 @@ static gpointer loop_run(gpointer data)
 
 /* ---- Domains */
 
+/* A call of somebody's is with QEMU. */
+static gboolean is_changing(virDomainPtr domain)
+{
+    virDomainControlInfo control = {.state = VIR_DOMAIN_CONTROL_OK};
+    return virDomainGetControlInfo(domain, &control, 0) == 0 &&
+           control.state == VIR_DOMAIN_CONTROL_OCCUPIED;
+}
+
 /* What is there under the VM's uuid. `ret_domain` and `ret_xml` (free) are set when it is ours and
  * up. FALSE and an error when libvirt cannot tell. */
 static gboolean domain_find(virConnectPtr connection, const char *vm_uuid, virDomainPtr *ret_domain,
@@ -350,6 +358,8 @@ static gboolean domain_find(virConnectPtr connection, const char *vm_uuid, virDo
 {
     *ret_facts = (VbDomainFacts){.presence = DOMAIN_NONE};
     g_autoptr(virDomain) domain = virDomainLookupByUUIDString(connection, vm_uuid);
+    /* Before the XML is read: what it shows after that is no half-done attach. */
+    ret_facts->changing = domain != NULL && is_changing(domain);
     char *xml = domain != NULL ? virDomainGetXMLDesc(domain, 0) : NULL;
     int active = xml != NULL ? virDomainIsActive(domain) : -1;
     if (active < 0) {
@@ -448,80 +458,108 @@ static gboolean libvirt_destroy(VbHypervisor *interface, const char *vm_uuid, GE
     return TRUE;
 }
 
-/* ---- Create, and the watchdog that unblocks it */
+/* ---- What may get stuck, and the watchdog that unblocks it */
 
 typedef struct {
     LibvirtHypervisor *hypervisor;
     const char *vm_uuid;
-    gint64 deadline_us; /* Monotonic. */
+    const char *what;      /* "start": for the log. */
+    gint64 deadline_us;    /* Monotonic. */
+    const gint *preempted; /* Atomic; NULL: nothing ever does. */
+    GThread *thread;
     GMutex lock;
     GCond done_changed;
-    gboolean done;  /* The create has come back. */
-    gboolean fired; /* It was too late. */
+    gboolean done;  /* The call has come back. */
+    gboolean fired; /* It was too late, or in the way of a command. */
 } Watchdog;
 
-/* Destroys again and again until the create comes back: a domain that libvirt is still about to
+static gboolean watchdog_is_due(const Watchdog *dog)
+{
+    return g_get_monotonic_time() >= dog->deadline_us ||
+           (dog->preempted != NULL && g_atomic_int_get(dog->preempted) != 0);
+}
+
+/* Destroys again and again until the call comes back: a domain that libvirt is still about to
  * register cannot be found yet. */
 static gpointer watchdog_run(gpointer data)
 {
     Watchdog *dog = data;
-    gint64 until_us = dog->deadline_us;
     g_mutex_lock(&dog->lock);
     while (!dog->done) {
-        if (g_cond_wait_until(&dog->done_changed, &dog->lock, until_us) || dog->done) {
+        gint64 until_us = g_get_monotonic_time() + WATCHDOG_INTERVAL_MS * G_TIME_SPAN_MILLISECOND;
+        if (dog->preempted == NULL && !dog->fired) {
+            until_us = dog->deadline_us;
+        }
+        g_cond_wait_until(&dog->done_changed, &dog->lock, until_us);
+        if (dog->done || !watchdog_is_due(dog)) {
             continue;
         }
         dog->fired = TRUE;
         g_mutex_unlock(&dog->lock);
         g_autoptr(GError) error = NULL;
         if (!libvirt_destroy(&dog->hypervisor->interface, dog->vm_uuid, &error)) {
-            g_warning("the start of VM %s is stuck and cannot be ended: %s", dog->vm_uuid,
+            g_warning("the %s of VM %s is stuck and cannot be ended: %s", dog->what, dog->vm_uuid,
                       error->message);
         }
         g_mutex_lock(&dog->lock);
-        until_us = g_get_monotonic_time() + WATCHDOG_INTERVAL_MS * G_TIME_SPAN_MILLISECOND;
     }
     g_mutex_unlock(&dog->lock);
     return NULL;
 }
 
-static void watchdog_stop(Watchdog *dog, GThread *thread)
+static void watchdog_start(Watchdog *dog)
+{
+    g_mutex_init(&dog->lock);
+    g_cond_init(&dog->done_changed);
+    dog->thread = g_thread_new("watchdog", watchdog_run, dog);
+}
+
+static void watchdog_stop(Watchdog *dog)
 {
     g_mutex_lock(&dog->lock);
     dog->done = TRUE;
     g_cond_signal(&dog->done_changed);
     g_mutex_unlock(&dog->lock);
-    g_thread_join(thread);
+    g_thread_join(dog->thread);
     g_mutex_clear(&dog->lock);
     g_cond_clear(&dog->done_changed);
+}
+
+/* A connection for one call; NULL and an error. */
+static virConnectPtr call_open(LibvirtHypervisor *self, const char *vm_uuid, const char *what,
+                               GError **error)
+{
+    g_autoptr(virConnect) control = control_get(self, error);
+    if (control == NULL) {
+        return NULL;
+    }
+    virConnectPtr connection = connection_open(self);
+    if (connection == NULL) {
+        fail(NULL, vm_uuid, what, error);
+    }
+    return connection;
 }
 
 static gboolean libvirt_create(VbHypervisor *interface, const char *vm_uuid, const char *xml,
                                gint64 timeout_ms, GError **error)
 {
     LibvirtHypervisor *self = (LibvirtHypervisor *)interface;
-    g_autoptr(virConnect) control = control_get(self, error);
-    if (control == NULL) {
-        return FALSE;
-    }
-    g_autoptr(virConnect) connection = connection_open(self);
+    g_autoptr(virConnect) connection = call_open(self, vm_uuid, "start", error);
     if (connection == NULL) {
-        fail(NULL, vm_uuid, "start", error);
         return FALSE;
     }
     Watchdog dog = {
         .hypervisor = self,
         .vm_uuid = vm_uuid,
+        .what = "start",
         .deadline_us = g_get_monotonic_time() + timeout_ms * G_TIME_SPAN_MILLISECOND,
     };
-    g_mutex_init(&dog.lock);
-    g_cond_init(&dog.done_changed);
-    GThread *thread = g_thread_new("create-watchdog", watchdog_run, &dog);
+    watchdog_start(&dog);
     g_autoptr(virDomain) domain = virDomainCreateXML(connection, xml, VIR_DOMAIN_START_VALIDATE);
     if (domain == NULL) {
         fail(connection, vm_uuid, "start", error);
     }
-    watchdog_stop(&dog, thread);
+    watchdog_stop(&dog);
     if (dog.fired) {
         g_clear_error(error);
         g_set_error(error, VB_ERROR, ERROR_CODE_TIMEOUT,
@@ -530,6 +568,95 @@ static gboolean libvirt_create(VbHypervisor *interface, const char *vm_uuid, con
                     vm_uuid, timeout_ms, vm_uuid);
     }
     return domain != NULL && !dog.fired;
+}
+
+/* ---- Attach and detach
+ *
+ * Measured with QEMU 7.2 and libvirt 9.0, a vhost-user NIC in mode "server" and nobody at the other
+ * end of its socket: netdev_add waits for a client IN QEMU's main loop. The guest stands still as
+ * soon as it needs a device; libvirt's call does not come back; the domain's control is "occupied"
+ * and its XML already shows the NIC. When OVS connects (8 s later, a minute later) all goes on and
+ * the call succeeds. A destroy over another connection ends it after 12 s: QEMU does not hear
+ * SIGTERM any more, libvirt kills it after ten; the call then fails with "Unable to read from
+ * monitor".
+ *
+ * So there is no deadline here: to end the wait is to end a running guest, and OVS may be back any
+ * moment. Only a command that ends the guest anyway may do that. */
+
+typedef int (*DeviceCall)(virDomainPtr domain, const char *device);
+
+static int call_attach(virDomainPtr domain, const char *xml)
+{
+    return virDomainAttachDeviceFlags(domain, xml, VIR_DOMAIN_AFFECT_LIVE);
+}
+
+static int call_detach(virDomainPtr domain, const char *alias)
+{
+    int result = virDomainDetachDeviceAlias(domain, alias, VIR_DOMAIN_AFFECT_LIVE);
+    virErrorPtr verror = result < 0 ? virGetLastError() : NULL;
+    return verror != NULL && verror->code == VIR_ERR_DEVICE_MISSING ? 0 : result;
+}
+
+/* One blocking call about one device of a running domain of ours. */
+static gboolean change_device(VbHypervisor *interface, const char *vm_uuid, const char *what,
+                              DeviceCall call, const char *device, const gint *preempted,
+                              GError **error)
+{
+    LibvirtHypervisor *self = (LibvirtHypervisor *)interface;
+    g_autoptr(virConnect) connection = call_open(self, vm_uuid, what, error);
+    g_autoptr(virDomain) domain = NULL;
+    char *xml = NULL;
+    VbDomainFacts facts;
+    if (connection == NULL || !domain_find(connection, vm_uuid, &domain, &xml, &facts, error)) {
+        return FALSE;
+    }
+    free(xml);
+    if (facts.presence == DOMAIN_FOREIGN) {
+        return fail_foreign(vm_uuid, error);
+    }
+    Watchdog dog = {.hypervisor = self,
+                    .vm_uuid = vm_uuid,
+                    .what = what,
+                    .deadline_us = G_MAXINT64,
+                    .preempted = preempted};
+    watchdog_start(&dog);
+    g_autoptr(GError) refusal = NULL;
+    gboolean ok = domain != NULL && call(domain, device) == 0;
+    if (domain != NULL && !ok) {
+        fail(connection, vm_uuid, what, &refusal);
+    }
+    watchdog_stop(&dog);
+    if (ok && !dog.fired) {
+        return TRUE;
+    }
+    if (dog.fired) {
+        g_set_error(error, VB_ERROR, ERROR_CODE_PREEMPTED,
+                    "libvirt was about to %s VM %s when a command came that ends the VM; it was "
+                    "destroyed",
+                    what, vm_uuid);
+    } else if (domain == NULL || (g_error_matches(refusal, VB_ERROR, ERROR_CODE_HYPERVISOR) &&
+                                  virDomainIsActive(domain) != 1)) {
+        g_set_error(error, VB_ERROR, ERROR_CODE_DOMAIN_NOT_RUNNING,
+                    "VM %s does not run on this host: start it, with its NICs as they should be",
+                    vm_uuid);
+    } else {
+        g_propagate_error(error, g_steal_pointer(&refusal));
+    }
+    return FALSE;
+}
+
+static gboolean libvirt_attach_device(VbHypervisor *interface, const char *vm_uuid, const char *xml,
+                                      const gint *preempted, GError **error)
+{
+    return change_device(interface, vm_uuid, "attach a device to", call_attach, xml, preempted,
+                         error);
+}
+
+static gboolean libvirt_detach_device(VbHypervisor *interface, const char *vm_uuid,
+                                      const char *alias, const gint *preempted, GError **error)
+{
+    return change_device(interface, vm_uuid, "detach a device from", call_detach, alias, preempted,
+                         error);
 }
 
 /* ---- Facts about the host */
@@ -618,6 +745,8 @@ VbHypervisor *hypervisor_libvirt_new(const char *uri, const char *domain_type,
         .list = libvirt_list,
         .look = libvirt_look,
         .create = libvirt_create,
+        .attach_device = libvirt_attach_device,
+        .detach_device = libvirt_detach_device,
         .shutdown = libvirt_shutdown,
         .destroy = libvirt_destroy,
         .domain_types = libvirt_domain_types,

@@ -13,6 +13,10 @@
  * capabilities cannot tell: they list kvm with a secure loader also where UEFI does not come up
  * (probed).
  *
+ * What libvirt tells of a guest, and as what: its VIR_DOMAIN_EVENT_ID_REBOOT is QEMU's RESET, so a
+ * guest's reboot, its reset and one from outside are all DOMAIN_EVENT_REBOOT. CRASHED is a panic
+ * that the guest told through pvpanic; without that device a panic is not seen at all.
+ *
  * At most one in a process: it runs libvirt's default event loop, and so GLib's default main
  * context, on a thread of its own. The process ignores SIGPIPE. Thread-safe. */
 VbHypervisor *hypervisor_libvirt_new(const char *uri, const char *domain_type,

@@ -206,6 +206,29 @@ static void guests_reboot_is_told(void **state)
     lab_guest_free(guest);
 }
 
+static void guests_panic_is_told(void **state)
+{
+    (void)state;
+    LabGuest *guest = lab_guest_new(GUEST_PANICS);
+    guest->spec->panic_device = TRUE;
+    create_ok(guest);
+    assert_event(guest, DOMAIN_EVENT_PANIC, STOP_REASON_UNSPECIFIED);
+    assert_event(guest, DOMAIN_EVENT_STOPPED, STOP_REASON_CRASHED);
+    lab_guest_free(guest);
+}
+
+/* libvirt has one event for both. */
+static void reset_is_told_as_a_reboot(void **state)
+{
+    (void)state;
+    LabGuest *guest = lab_guest_new(GUEST_IDLES);
+    create_ok(guest);
+    virsh("reset", guest->vm->vm_uuid);
+    assert_event(guest, DOMAIN_EVENT_REBOOT, STOP_REASON_UNSPECIFIED);
+    destroy_ok(guest);
+    lab_guest_free(guest);
+}
+
 /* A press that comes before the guest listens is lost, so it is pressed until the guest is off. */
 static gboolean press_button(gpointer data)
 {
@@ -451,6 +474,8 @@ int main(void)
         cmocka_unit_test(domain_is_made_looked_at_and_destroyed),
         cmocka_unit_test(guests_power_off_is_told),
         cmocka_unit_test(guests_reboot_is_told),
+        cmocka_unit_test(guests_panic_is_told),
+        cmocka_unit_test(reset_is_told_as_a_reboot),
         cmocka_unit_test(shutdown_presses_the_power_button),
         cmocka_unit_test(death_of_qemu_is_a_crash),
         cmocka_unit_test(domain_without_our_metadata_is_left_alone),

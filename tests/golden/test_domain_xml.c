@@ -378,6 +378,156 @@ static void refuses_what_is_no_domain(void **state)
     assert_int_equal(empty->n_addresses, 0);
 }
 
+/* --- A NIC for a running domain */
+
+static char *build_nic(VbTestPlan *plan, const NicSpec *nic, const char *socket_path,
+                       const DeviceAddress *place, GError **error)
+{
+    VbNicPlan nic_plan = {
+        .vm_uuid = PLAN_VM_UUID,
+        .nic = nic,
+        .effective = nic_resolve(plan->arena, PLAN_VM_UUID, plan->spec, nic, NULL, 4),
+        .socket_path = socket_path,
+        .place = place,
+    };
+    return domain_xml_build_nic(&nic_plan, error);
+}
+
+/* The <interface> alone has no schema: it is looked at where it goes. */
+static void assert_golden_nic(VbTestPlan *plan, const char *nic, const char *name)
+{
+    g_autofree char *domain = plan_build(plan, NULL);
+    g_auto(GStrv) parts = g_strsplit(domain, "<memballoon", 2);
+    g_autofree char *with_nic = g_strdup_printf("%s%s<memballoon%s", parts[0], nic, parts[1]);
+    assert_schema_accepts(with_nic);
+    assert_equals_golden(nic, name);
+}
+
+/* N1, N4, N5 hold here as at a start: Windows would get e1000, which libvirt refuses there. */
+static void a_vhost_user_nic_that_comes_later_is_virtio(void **state)
+{
+    (void)state;
+    g_autoptr(VbTestPlan) plan = plan_new(FOLDER, PLATFORM_WINDOWS);
+    plan->spec->vcpus = 4;
+    NicSpec nic = NIC_SPEC__INIT;
+    nic.index = 7;
+    nic.type = NIC_TYPE_VHOST_USER;
+    nic.queues = 2;
+    nic.mtu = 9000;
+    nic.boot_order = 1; /* Of use at the next start only. */
+    DeviceAddress *place = domain_xml_free_place(plan->arena, read_live(plan->arena));
+    g_autofree char *xml = build_nic(plan, &nic, FOLDER "/7", place, NULL);
+    assert_golden_nic(plan, xml, "hotplug-windows-vhost-user");
+    assert_string_equal(domain_xml_nic_alias(plan->arena, 7), "ua-nic-7");
+    assert_non_null(strstr(xml, "ua-nic-7"));
+
+    g_autoptr(GError) error = NULL;
+    assert_null(build_nic(plan, &nic, NULL, place, &error));
+    assert_true(g_error_matches(error, VB_ERROR, ERROR_CODE_INVALID_ARGUMENT));
+}
+
+static void other_nics_that_come_later_are_untouched(void **state)
+{
+    (void)state;
+    g_autoptr(VbTestPlan) plan = plan_new(FOLDER, PLATFORM_WINDOWS);
+    NicSpec nic = NIC_SPEC__INIT;
+    nic.type = NIC_TYPE_USER;
+    DeviceAddress *place = domain_xml_free_place(plan->arena, read_live(plan->arena));
+    g_autofree char *xml = build_nic(plan, &nic, NULL, place, NULL);
+    assert_golden_nic(plan, xml, "hotplug-windows-user");
+}
+
+/* Of a q35 machine with 7 ports. Port 3 is no port but the bridge behind port 1. */
+static void a_free_place_is_an_empty_port(void **state)
+{
+    (void)state;
+    g_autoptr(VbArena) arena = arena_new();
+    Hardware *hardware = read_live(arena);
+    const DeviceAddress *place = NULL;
+    guint32 last_bus = 0;
+    while ((place = domain_xml_free_place(arena, hardware)) != NULL) {
+        assert_true(place->bus > last_bus); /* Each once, the first first. */
+        assert_int_equal(place->slot, 0);
+        last_bus = place->bus;
+        char *port = arena_printf(arena, "controller/pci/%u", place->bus);
+        assert_string_equal(find_address(hardware, port)->model, "pcie-root-port");
+        DeviceAddress *taken = arena_copy(arena, place);
+        ARENA_APPEND(arena, hardware->n_addresses, hardware->addresses, taken);
+    }
+    assert_int_equal(last_bus, 7);
+}
+
+static void a_free_place_on_pc_is_a_free_slot(void **state)
+{
+    (void)state;
+    g_autoptr(VbArena) arena = arena_new();
+    Hardware *hardware = ARENA_MSG(arena, hardware);
+    hardware->machine = (char *)"pc-i440fx-7.2";
+    guint n_places = 0;
+    DeviceAddress *place = NULL;
+    while ((place = domain_xml_free_place(arena, hardware)) != NULL) {
+        assert_int_equal(place->bus, 0);
+        assert_int_equal(place->slot, 3 + n_places++);
+        ARENA_APPEND(arena, hardware->n_addresses, hardware->addresses, place);
+    }
+    assert_int_equal(n_places, 29);
+}
+
+static guint count_text(const char *text, const char *what)
+{
+    g_auto(GStrv) parts = g_strsplit(text, what, -1);
+    return g_strv_length(parts) - 1;
+}
+
+/* live.xml has 6 ports, of which 2 are free; its plan without NICs leaves their ports as they are,
+ * as the guest has yet to see them empty. */
+static void a_start_makes_up_for_ports_that_are_taken(void **state)
+{
+    (void)state;
+    g_autoptr(VbTestPlan) plan = live_plan();
+    plan->start->hardware = read_live(plan->arena);
+    guint n_free = 0;
+    Hardware *probe = arena_copy(plan->arena, plan->start->hardware);
+    DeviceAddress *place = NULL;
+    while ((place = domain_xml_free_place(plan->arena, probe)) != NULL) {
+        n_free++;
+        ARENA_APPEND(plan->arena, probe->n_addresses, probe->addresses, place);
+    }
+    guint n_before = 0;
+    for (size_t i = 0; i < plan->start->hardware->n_addresses; i++) {
+        n_before += strcmp(plan->start->hardware->addresses[i]->model, "pcie-root-port") == 0;
+    }
+    g_autofree char *xml = plan_build(plan, NULL);
+    assert_int_equal(count_text(xml, "\"pcie-root-port\""), n_before + 4 - n_free);
+
+    plan_add_nic(plan, NIC_TYPE_USER, NIC_MODEL_VIRTIO)->index = 9;
+    g_autofree char *with_nic = plan_build(plan, NULL);
+    assert_int_equal(count_text(with_nic, "\"pcie-root-port\""), n_before + 5 - n_free);
+}
+
+static void shared_memory_is_read(void **state)
+{
+    static const struct {
+        const char *backing;
+        gboolean shared;
+    } rows[] = {
+        {"", FALSE},
+        {"<memoryBacking><source type='memfd'/></memoryBacking>", FALSE},
+        {"<memoryBacking><access mode='shared'/></memoryBacking>", FALSE},
+        {"<memoryBacking><hugepages/></memoryBacking>", FALSE},
+        {"<memoryBacking><hugepages/><access mode='private'/></memoryBacking>", FALSE},
+        {"<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>", TRUE},
+        {"<memoryBacking><hugepages/><access mode='shared'/></memoryBacking>", TRUE},
+    };
+    (void)state;
+    g_autoptr(VbArena) arena = arena_new();
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        char *xml = arena_printf(arena, "<domain>%s</domain>", rows[i].backing);
+        const Hardware *hardware = domain_xml_read_hardware(arena, xml, NULL);
+        assert_int_equal(hardware->shared_memory, rows[i].shared);
+    }
+}
+
 /* --- Ours or foreign */
 
 static void knows_its_own_domains(void **state)
@@ -489,6 +639,12 @@ int main(void)
         cmocka_unit_test(a_canonical_machine_is_taken_at_its_word),
         cmocka_unit_test(a_concrete_cpu_is_kept_on_the_same_domain_type),
         cmocka_unit_test(refuses_what_is_no_domain),
+        cmocka_unit_test(a_vhost_user_nic_that_comes_later_is_virtio),
+        cmocka_unit_test(other_nics_that_come_later_are_untouched),
+        cmocka_unit_test(a_free_place_is_an_empty_port),
+        cmocka_unit_test(a_free_place_on_pc_is_a_free_slot),
+        cmocka_unit_test(a_start_makes_up_for_ports_that_are_taken),
+        cmocka_unit_test(shared_memory_is_read),
         cmocka_unit_test(knows_its_own_domains),
         cmocka_unit_test(never_starts_without_what_was_promised),
         cmocka_unit_test(refuses_devices_that_cannot_be),

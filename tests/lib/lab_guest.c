@@ -40,6 +40,35 @@ static const guint8 code_heeds_button[] = {
     0xf4, 0xeb, 0xfd, /* again: hlt; jmp again */
 };
 
+/* QEMU's ACPI registers for PCI hot-plug, on pc and on q35: +4 requests to let go, +8 what is let
+ * go, +0x10 the bus that both are about. Where they are not, writes are lost. */
+static const guint8 code_ejects[] = {
+    0xf4,             /* again: hlt, until the BIOS's clock ticks */
+    0xbe, 0x00, 0xae, /* mov si, 0xae00 */
+    0xe8, 0x08, 0x00, /* call eject */
+    0xbe, 0xc0, 0x0c, /* mov si, 0x0cc0 */
+    0xe8, 0x02, 0x00, /* call eject */
+    0xeb, 0xf1,       /* jmp again */
+    0x66, 0x31, 0xc9, /* eject: xor ecx, ecx */
+    0x8d, 0x54, 0x10, /* next: lea dx, [si + 0x10] */
+    0x66, 0x89, 0xc8, /* mov eax, ecx */
+    0x66, 0xef,       /* out dx, eax */
+    0x8d, 0x54, 0x04, /* lea dx, [si + 4] */
+    0x66, 0xed,       /* in eax, dx */
+    0x8d, 0x54, 0x08, /* lea dx, [si + 8] */
+    0x66, 0xef,       /* out dx, eax */
+    0x41,             /* inc cx */
+    0x83, 0xf9, 0x20, /* cmp cx, 32 */
+    0x72, 0xe8,       /* jb next */
+    0xc3,             /* ret */
+};
+static const guint8 code_panics[] = {
+    0xba, 0x05, 0x05, /* mov dx, 0x505: pvpanic */
+    0xb0, 0x01,       /* mov al, 1: panicked */
+    0xee,             /* out dx, al */
+    0xf4, 0xeb, 0xfd, /* again: hlt; jmp again */
+};
+
 const char *lab_env(const char *name)
 {
     const char *value = g_getenv(name);
@@ -77,6 +106,12 @@ static void copy_code(guint8 *sector, LabGuestProgram program)
         return;
     case GUEST_HEEDS_BUTTON:
         memcpy(sector, code_heeds_button, sizeof(code_heeds_button));
+        return;
+    case GUEST_EJECTS:
+        memcpy(sector, code_ejects, sizeof(code_ejects));
+        return;
+    case GUEST_PANICS:
+        memcpy(sector, code_panics, sizeof(code_panics));
         return;
     }
 }

@@ -9,6 +9,8 @@ typedef enum {
     GUEST_POWERS_OFF,   /* At once. */
     GUEST_REBOOTS,      /* Again and again. */
     GUEST_HEEDS_BUTTON, /* Powers off when ACPI's power button is pressed. */
+    GUEST_EJECTS,       /* Lets go of devices that ACPI asks it to let go of. */
+    GUEST_PANICS,       /* At once, where it has a pvpanic device. */
 } LabGuestProgram;
 
 typedef struct {

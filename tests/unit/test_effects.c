@@ -20,7 +20,10 @@
 
 #define PLAIN_VARS "/usr/share/OVMF/OVMF_VARS_4M.fd"
 
-enum { SOCKET_PATH_MAX_BYTES = 107 };
+enum {
+    SOCKET_PATH_MAX_BYTES = 107,
+    NIC = 7, /* That is attached and detached. */
+};
 
 /* ---- The fakes */
 
@@ -36,7 +39,13 @@ typedef struct {
     guint64 epoch;
     gboolean starting_up;
     gboolean vanishes; /* The domain ends as soon as it is made. */
-    gboolean heeds;    /* The guest powers off when it is asked. */
+    gboolean shared_memory;
+    guint busy_looks;   /* So many looks find libvirt at work on the domain. */
+    guint let_go_looks; /* After so many looks the guest lets go of a NIC. */
+    gboolean asked_to_let_go;
+    guint nics;         /* In the running domain: bits by index. */
+    Hardware *hardware; /* More of the running domain; may be NULL. */
+    gboolean heeds;     /* The guest powers off when it is asked. */
     gboolean ovs;
     gboolean dpdk;
     char *nvram_path; /* Of the domain that is up. */
@@ -64,6 +73,21 @@ static gboolean call_indexed(const char *name, guint index, GError **error)
     return call(text, error);
 }
 
+static Hardware *live_hardware(VbArena *arena)
+{
+    Hardware *hardware =
+        world->hardware != NULL ? arena_copy(arena, world->hardware) : ARENA_MSG(arena, hardware);
+    hardware->shared_memory = world->shared_memory;
+    for (guint i = 0; i < 32; i++) {
+        if ((world->nics & (1u << i)) != 0) {
+            EffectiveNic *nic = ARENA_MSG(arena, effective_nic);
+            nic->index = i;
+            ARENA_APPEND(arena, hardware->n_nics, hardware->nics, nic);
+        }
+    }
+    return hardware;
+}
+
 static gboolean fake_look(VbHypervisor *self, VbArena *arena, const char *vm_uuid,
                           VbDomainFacts *ret_facts, GError **error)
 {
@@ -72,9 +96,42 @@ static gboolean fake_look(VbHypervisor *self, VbArena *arena, const char *vm_uui
     *ret_facts = (VbDomainFacts){.presence = world->presence,
                                  .epoch = world->epoch,
                                  .starting_up = world->starting_up,
+                                 .changing = world->busy_looks > 0,
                                  .nvram_path = world->nvram_path,
-                                 .hardware = ARENA_MSG(arena, hardware)};
+                                 .hardware = live_hardware(arena)};
+    world->busy_looks -= world->busy_looks > 0 ? 1 : 0;
+    if (world->asked_to_let_go && world->let_go_looks-- == 0) {
+        world->asked_to_let_go = FALSE;
+        world->nics = 0;
+    }
     return call("look", error);
+}
+
+/* Only ever NIC 7: what comes and goes. */
+static gboolean fake_attach(VbHypervisor *self, const char *vm_uuid, const char *xml,
+                            const gint *preempted, GError **error)
+{
+    (void)self;
+    (void)vm_uuid;
+    assert_ptr_equal(preempted, world->preempted);
+    g_free(world->xml);
+    world->xml = g_strdup(xml);
+    if (!call("attach", error)) {
+        return FALSE;
+    }
+    world->nics |= 1u << NIC;
+    return TRUE;
+}
+
+static gboolean fake_detach(VbHypervisor *self, const char *vm_uuid, const char *alias,
+                            const gint *preempted, GError **error)
+{
+    (void)self;
+    (void)vm_uuid;
+    assert_ptr_equal(preempted, world->preempted);
+    assert_string_equal(alias, "ua-nic-7");
+    world->asked_to_let_go = TRUE;
+    return call("detach", error);
 }
 
 static gboolean fake_create(VbHypervisor *self, const char *vm_uuid, const char *xml,
@@ -139,7 +196,11 @@ static gboolean fake_unplug(VbSwitch *self, const char *vm_uuid, guint nic_index
 {
     (void)self;
     (void)vm_uuid;
-    return call_indexed("unplug", nic_index, error);
+    if (!call_indexed("unplug", nic_index, error)) {
+        return FALSE;
+    }
+    world->plugged &= ~(1u << nic_index);
+    return TRUE;
 }
 
 static GArray *fake_ports_of(VbSwitch *self, const char *vm_uuid, GError **error)
@@ -193,6 +254,8 @@ static int setup(void **state)
     lab_guest_add_vhost_user_nic(world->guest, 3);
     world->hypervisor = (VbHypervisor){.look = fake_look,
                                        .create = fake_create,
+                                       .attach_device = fake_attach,
+                                       .detach_device = fake_detach,
                                        .shutdown = fake_shutdown,
                                        .destroy = fake_destroy,
                                        .domain_types = fake_domain_types};
@@ -888,6 +951,372 @@ static void stop_that_libvirt_refuses_fails(void **state)
     run_fails(EFFECT_STOP, ERROR_CODE_HYPERVISOR, "look");
 }
 
+/* ---- EFFECT_ATTACH and EFFECT_DETACH: NIC 7 of a domain that runs with NICs 1 and 3 */
+
+#define ATTACHED "look probe plug/7 attach look"
+
+static NicSpec *running_nic(HostCommand__CommandCase kind, NicType type, gint64 expires_ms)
+{
+    static const guint32 indexes[] = {1, 3, NIC}; /* The record may know it from before. */
+    VbArena *arena = world->guest->arena;
+    HostCommand *command = ARENA_MSG(arena, host_command);
+    command->operation_id = (char *)"op";
+    command->epoch = 7;
+    command->expires_ms = expires_ms;
+    command->command_case = kind;
+    NicSpec *nic = ARENA_MSG(arena, nic_spec);
+    nic->index = NIC;
+    nic->type = type;
+    Hardware *known = ARENA_MSG(arena, hardware);
+    known->firmware = ARENA_MSG(arena, firmware_ref);
+    known->firmware->descriptor = (char *)"as pinned";
+    for (size_t i = 0; i < G_N_ELEMENTS(indexes); i++) {
+        EffectiveNic *effective = ARENA_MSG(arena, effective_nic);
+        effective->index = indexes[i];
+        effective->mac = arena_printf(arena, "52:54:00:00:00:%02u", indexes[i]);
+        effective->coerced = TRUE;
+        ARENA_APPEND(arena, known->n_nics, known->nics, effective);
+    }
+    DeviceAddress *tpm = ARENA_MSG(arena, device_address);
+    tpm->device = (char *)"tpm/0";
+    ARENA_APPEND(arena, known->n_addresses, known->addresses, tpm);
+    if (kind == HOST_COMMAND__COMMAND_ATTACH_DEVICE) {
+        command->attach_device = ARENA_MSG(arena, attach_device);
+        command->attach_device->nic = nic;
+        command->attach_device->spec = world->guest->spec;
+        command->attach_device->hardware = known;
+    } else {
+        command->detach_device = ARENA_MSG(arena, detach_device);
+        command->detach_device->nic = nic;
+        command->detach_device->spec = world->guest->spec;
+        command->detach_device->hardware = known;
+    }
+    world->guest->vm->command = command;
+    world->presence = DOMAIN_OURS;
+    world->shared_memory = TRUE;
+    world->hardware = ARENA_MSG(arena, hardware);
+    world->hardware->machine = (char *)"pc-i440fx-7.2";
+    world->nics |= 1u << 1 | 1u << 3;
+    return nic;
+}
+
+static NicSpec *command_attach(gint64 expires_ms)
+{
+    return running_nic(HOST_COMMAND__COMMAND_ATTACH_DEVICE, NIC_TYPE_VHOST_USER, expires_ms);
+}
+
+/* NIC 7 is there, with its port and its socket; the socket's path. */
+static char *command_detach(gint64 expires_ms)
+{
+    running_nic(HOST_COMMAND__COMMAND_DETACH_DEVICE, NIC_TYPE_VHOST_USER, expires_ms);
+    world->nics |= 1u << NIC;
+    world->plugged |= 1u << NIC;
+    char *path = arena_printf(world->guest->arena, "%s/%d", socket_folder_path(), NIC);
+    assert_int_equal(g_mkdir_with_parents(socket_folder_path(), 0700), 0);
+    assert_true(g_file_set_contents(path, "", 0, NULL));
+    return path;
+}
+
+/* A socket of a NIC that runs. */
+static char *running_socket(void)
+{
+    char *path = arena_printf(world->guest->arena, "%s/1", socket_folder_path());
+    assert_int_equal(g_mkdir_with_parents(socket_folder_path(), 0700), 0);
+    assert_true(g_file_set_contents(path, "", 0, NULL));
+    return path;
+}
+
+static void assert_hardware_kept(const Hardware *hardware, size_t n_nics)
+{
+    assert_int_equal(hardware->n_nics, n_nics);
+    assert_string_equal(hardware->nics[0]->mac, "52:54:00:00:00:01");
+    assert_true(hardware->nics[1]->coerced);
+    assert_string_equal(hardware->firmware->descriptor, "as pinned");
+    assert_int_equal(hardware->n_addresses, 1);
+    assert_string_equal(hardware->addresses[0]->device, "tpm/0");
+    assert_true(hardware->shared_memory);
+}
+
+static void attach_goes_from_look_to_report(void **state)
+{
+    (void)state;
+    command_attach(2000)->queues = 9;
+    world->guest->spec->vcpus = 2;
+    char *other = running_socket();
+    char *stale = arena_printf(world->guest->arena, "%s/%d", socket_folder_path(), NIC);
+    assert_true(g_file_set_contents(stale, "", 0, NULL));
+    VbEffectResult result = run_ok(EFFECT_ATTACH, ATTACHED);
+    assert_int_equal(result.nic, NIC_THERE);
+    const DeviceChanged *changed = result.report->device_changed;
+    assert_int_equal(changed->attached->index, NIC);
+    assert_null(changed->detached);
+    assert_hardware_kept(changed->hardware, 3);
+    const EffectiveNic *nic = changed->hardware->nics[2];
+    assert_int_equal(nic->index, NIC);
+    assert_int_equal(nic->asked_model, NIC_MODEL_E1000); /* Windows. */
+    assert_int_equal(nic->effective_model, NIC_MODEL_VIRTIO);
+    assert_true(nic->coerced);
+    assert_int_equal(nic->queues, 2);
+    assert_non_null(strstr(world->xml, "<model type=\"virtio\"/>"));
+    assert_true(exists(other));
+    assert_false(exists(stale));
+}
+
+static void attach_of_what_is_there_only_reports(void **state)
+{
+    (void)state;
+    command_attach(500); /* Also when it has expired: it came in time. */
+    world->nics |= 1u << NIC;
+    VbEffectResult result = run_ok(EFFECT_ATTACH, "look");
+    assert_int_equal(result.nic, NIC_THERE);
+    assert_hardware_kept(result.report->device_changed->hardware, 3);
+    assert_true(result.report->device_changed->hardware->nics[2]->coerced);
+}
+
+/* An attempt that was cut off is stuck in QEMU: what the XML shows is not believed. */
+static void attach_waits_while_libvirt_is_at_work(void **state)
+{
+    (void)state;
+    command_attach(1500);
+    world->nics |= 1u << NIC;
+    world->busy_looks = 3;
+    run_ok(EFFECT_ATTACH, "look look look look");
+    gint preempted = 1;
+    world->preempted = &preempted;
+    world->busy_looks = 3;
+    VbEffectResult result = run_fails(EFFECT_ATTACH, ERROR_CODE_PREEMPTED, "look");
+    assert_int_equal(result.nic, NIC_THERE);
+    assert_int_equal(result.stop_reason, STOP_REASON_UNSPECIFIED); /* Nobody has ended it yet. */
+    world->preempted = NULL;
+}
+
+static void attach_of_other_types_asks_no_switch(void **state)
+{
+    (void)state;
+    running_nic(HOST_COMMAND__COMMAND_ATTACH_DEVICE, NIC_TYPE_USER, 0);
+    world->shared_memory = FALSE;
+    world->ovs = FALSE;
+    run_ok(EFFECT_ATTACH, "look attach look");
+    assert_non_null(strstr(world->xml, "<model type=\"e1000\"/>")); /* N3 */
+    assert_false(exists(socket_folder_path()));
+}
+
+/* Refused by `code` after `calls`; nothing is left behind. */
+static void attach_refused(ErrorCode code, const char *calls)
+{
+    VbEffectResult result = run_fails(EFFECT_ATTACH, code, calls);
+    assert_int_equal(result.nic, NIC_NOTHING);
+    assert_null(result.report);
+    assert_int_equal(world->plugged, 0);
+    assert_int_equal(world->nics & (1u << NIC), 0);
+    char *path = arena_printf(world->guest->arena, "%s/%d", socket_folder_path(), NIC);
+    assert_false(exists(path));
+}
+
+static void attach_that_cannot_be_is_refused_before_anything_is_made(void **state)
+{
+    (void)state;
+    NicSpec *nic = command_attach(0);
+    world->shared_memory = FALSE; /* N6 */
+    attach_refused(ERROR_CODE_UNSUPPORTED, "look unplug/7");
+    world->shared_memory = TRUE;
+    world->hardware->machine = (char *)"pc-q35-7.2"; /* Without a port. */
+    attach_refused(ERROR_CODE_UNSUPPORTED, "look unplug/7");
+    world->hardware->machine = (char *)"pc-i440fx-7.2";
+    world->ovs = FALSE; /* N9 */
+    attach_refused(ERROR_CODE_OVS_UNAVAILABLE, "look probe unplug/7");
+    world->ovs = TRUE;
+    set_socket_path_bytes(SOCKET_PATH_MAX_BYTES + 1); /* N8 */
+    attach_refused(ERROR_CODE_SOCKET_PATH_TOO_LONG, "");
+    nic->type = NIC_TYPE_UNSPECIFIED;
+    attach_refused(ERROR_CODE_INVALID_ARGUMENT, "look");
+    world->guest->vm->command->attach_device->nic = NULL;
+    attach_refused(ERROR_CODE_INVALID_ARGUMENT, "");
+    assert_false(exists(world->guest->config.run_dir));
+}
+
+static void attach_needs_the_domain_of_its_epoch(void **state)
+{
+    (void)state;
+    command_attach(0);
+    world->presence = DOMAIN_NONE;
+    attach_refused(ERROR_CODE_DOMAIN_NOT_RUNNING, "look unplug/7");
+    world->presence = DOMAIN_FOREIGN;
+    attach_refused(ERROR_CODE_FOREIGN_DOMAIN, "look unplug/7");
+    world->presence = DOMAIN_OURS;
+    world->starting_up = TRUE;
+    attach_refused(ERROR_CODE_DOMAIN_NOT_RUNNING, "look unplug/7");
+    world->starting_up = FALSE;
+    world->epoch = 6;
+    attach_refused(ERROR_CODE_DOMAIN_NOT_RUNNING, "look unplug/7");
+    world->epoch = 8; /* Its port, if it has one, is not ours to take. */
+    VbEffectResult result = run_fails(EFFECT_ATTACH, ERROR_CODE_STALE_EPOCH, "look");
+    assert_int_equal(result.nic, NIC_THERE);
+    assert_int_equal(result.facts.epoch, 8);
+}
+
+/* As after a crash: the core lets no expired command begin. */
+static void attach_that_has_expired_takes_its_port_away(void **state)
+{
+    (void)state;
+    command_attach(world->now_ms);
+    world->plugged = 1u << NIC;
+    attach_refused(ERROR_CODE_INTERRUPTED, "look unplug/7");
+}
+
+static void attach_that_fails_leaves_nothing(void **state)
+{
+    (void)state;
+    command_attach(0);
+    world->fail_call = "plug/7";
+    world->fail_code = ERROR_CODE_OVS_PORT_REFUSED;
+    attach_refused(ERROR_CODE_OVS_PORT_REFUSED, "look probe plug/7 unplug/7");
+    world->fail_call = "attach";
+    world->fail_code = ERROR_CODE_HYPERVISOR;
+    attach_refused(ERROR_CODE_HYPERVISOR, "look probe plug/7 attach unplug/7");
+    world->fail_code = ERROR_CODE_DOMAIN_NOT_RUNNING;
+    attach_refused(ERROR_CODE_DOMAIN_NOT_RUNNING, "look probe plug/7 attach unplug/7");
+}
+
+static void attach_whose_undo_fails_says_so(void **state)
+{
+    (void)state;
+    command_attach(0);
+    world->ovs = FALSE;
+    world->fail_call = "unplug/7";
+    world->fail_code = ERROR_CODE_OVS_UNAVAILABLE;
+    VbEffectResult result =
+        run_fails(EFFECT_ATTACH, ERROR_CODE_OVS_UNAVAILABLE, "look probe unplug/7");
+    assert_int_equal(result.nic, NIC_PORT);
+    /* Later. */
+    uint32_t loose[] = {NIC};
+    world->guest->vm->n_loose_ports = 1;
+    world->guest->vm->loose_ports = loose;
+    world->guest->vm->command = NULL;
+    run_fails(EFFECT_UNPLUG, ERROR_CODE_OVS_UNAVAILABLE, "unplug/7");
+    world->fail_call = NULL;
+    run_ok(EFFECT_UNPLUG, "unplug/7");
+    world->guest->vm->n_loose_ports = 0;
+}
+
+/* It may be in, or about to be: nothing is taken away before libvirt is asked. */
+static void attach_is_not_undone_while_libvirt_is_away(void **state)
+{
+    (void)state;
+    command_attach(0);
+    world->fail_call = "attach";
+    world->fail_code = ERROR_CODE_HYPERVISOR_UNAVAILABLE;
+    VbEffectResult result =
+        run_fails(EFFECT_ATTACH, ERROR_CODE_HYPERVISOR_UNAVAILABLE, "look probe plug/7 attach");
+    assert_int_equal(result.nic, NIC_THERE);
+    assert_int_equal(world->plugged, 1u << NIC);
+    world->fail_call = "look";
+    run_fails(EFFECT_ATTACH, ERROR_CODE_HYPERVISOR_UNAVAILABLE, "look");
+    world->fail_call = NULL;
+    run_ok(EFFECT_ATTACH, ATTACHED); /* Again, from the beginning. */
+}
+
+static void preempted_call_has_ended_the_domain(void **state)
+{
+    (void)state;
+    command_attach(0);
+    world->fail_call = "attach";
+    world->fail_code = ERROR_CODE_PREEMPTED;
+    VbEffectResult result =
+        run_fails(EFFECT_ATTACH, ERROR_CODE_PREEMPTED, "look probe plug/7 attach");
+    assert_int_equal(result.stop_reason, STOP_REASON_REQUESTED);
+    assert_int_equal(result.nic, NIC_THERE); /* The clean-up that follows takes the port. */
+    command_detach(0);
+    world->fail_call = "detach";
+    result = run_fails(EFFECT_DETACH, ERROR_CODE_PREEMPTED, "look detach");
+    assert_int_equal(result.stop_reason, STOP_REASON_REQUESTED);
+}
+
+/* N8: the device before the port. */
+static void detach_goes_from_device_to_port(void **state)
+{
+    (void)state;
+    char *path = command_detach(9000);
+    char *other = running_socket();
+    world->let_go_looks = 2;
+    world->nics = 1u << NIC;
+    VbEffectResult result = run_ok(EFFECT_DETACH, "look detach look look look look unplug/7");
+    assert_int_equal(result.nic, NIC_NOTHING);
+    const DeviceChanged *changed = result.report->device_changed;
+    assert_int_equal(changed->detached->index, NIC);
+    assert_null(changed->attached);
+    assert_hardware_kept(changed->hardware, 2);
+    assert_false(exists(path));
+    assert_true(exists(other));
+}
+
+static void detach_of_what_is_gone_goes_on_with_the_port(void **state)
+{
+    (void)state;
+    char *path = command_detach(500); /* Also when it has expired. */
+    world->nics = 0;
+    VbEffectResult result = run_ok(EFFECT_DETACH, "look unplug/7");
+    assert_int_equal(result.nic, NIC_NOTHING);
+    assert_false(exists(path));
+    world->fail_call = "unplug/7";
+    world->fail_code = ERROR_CODE_OVS_UNAVAILABLE;
+    result = run_ok(EFFECT_DETACH, "look unplug/7"); /* The NIC is gone; that is what was asked. */
+    assert_int_equal(result.nic, NIC_PORT);
+    assert_non_null(result.report);
+}
+
+static void guest_may_keep_a_device(void **state)
+{
+    (void)state;
+    static const gint64 limits_ms[] = {400, 0};
+    for (size_t i = 0; i < G_N_ELEMENTS(limits_ms); i++) {
+        gint64 begin_ms = world->now_ms;
+        char *path = command_detach(limits_ms[i] != 0 ? begin_ms + limits_ms[i] : 0);
+        world->let_go_looks = G_MAXUINT;
+        VbEffectResult result = run(EFFECT_DETACH);
+        assert_int_equal(result.error->code, ERROR_CODE_GUEST_KEEPS_DEVICE);
+        assert_int_equal(result.nic, NIC_THERE);
+        assert_null(result.report);
+        assert_int_equal(world->now_ms - begin_ms, limits_ms[i] != 0 ? limits_ms[i] : 60000);
+        assert_true(exists(path));
+        assert_int_equal(world->plugged, 1u << NIC);
+    }
+    command_detach(world->now_ms); /* After a crash: it is not asked again. */
+    run_fails(EFFECT_DETACH, ERROR_CODE_GUEST_KEEPS_DEVICE, "look");
+}
+
+static void detach_stops_waiting_for_a_forced_stop(void **state)
+{
+    (void)state;
+    gint preempted = 1;
+    command_detach(0);
+    world->let_go_looks = G_MAXUINT;
+    world->preempted = &preempted;
+    VbEffectResult result = run_fails(EFFECT_DETACH, ERROR_CODE_PREEMPTED, "look detach look");
+    assert_int_equal(result.stop_reason, STOP_REASON_UNSPECIFIED);
+    world->preempted = NULL;
+}
+
+static void detach_that_libvirt_refuses_changes_nothing(void **state)
+{
+    static const ErrorCode codes[] = {ERROR_CODE_HYPERVISOR, ERROR_CODE_HYPERVISOR_UNAVAILABLE,
+                                      ERROR_CODE_DOMAIN_NOT_RUNNING};
+    (void)state;
+    char *path = command_detach(0);
+    for (size_t i = 0; i < G_N_ELEMENTS(codes); i++) {
+        world->fail_call = "detach";
+        world->fail_code = codes[i];
+        world->let_go_looks = G_MAXUINT;
+        VbEffectResult result = run_fails(EFFECT_DETACH, codes[i], "look detach");
+        assert_int_equal(result.nic, NIC_THERE);
+        world->fail_call = "look";
+        run_fails(EFFECT_DETACH, codes[i], "look");
+        assert_true(exists(path));
+    }
+    world->guest->vm->command->detach_device->nic = NULL;
+    run_fails(EFFECT_DETACH, ERROR_CODE_INVALID_ARGUMENT, "");
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -935,6 +1364,22 @@ int main(void)
         TEST(deaf_guest_runs_on_after_a_graceful_stop),
         TEST(deaf_guest_is_forced_at_the_deadline),
         TEST(stop_that_libvirt_refuses_fails),
+        TEST(attach_goes_from_look_to_report),
+        TEST(attach_of_what_is_there_only_reports),
+        TEST(attach_waits_while_libvirt_is_at_work),
+        TEST(attach_of_other_types_asks_no_switch),
+        TEST(attach_that_cannot_be_is_refused_before_anything_is_made),
+        TEST(attach_needs_the_domain_of_its_epoch),
+        TEST(attach_that_has_expired_takes_its_port_away),
+        TEST(attach_that_fails_leaves_nothing),
+        TEST(attach_whose_undo_fails_says_so),
+        TEST(attach_is_not_undone_while_libvirt_is_away),
+        TEST(preempted_call_has_ended_the_domain),
+        TEST(detach_goes_from_device_to_port),
+        TEST(detach_of_what_is_gone_goes_on_with_the_port),
+        TEST(guest_may_keep_a_device),
+        TEST(detach_stops_waiting_for_a_forced_stop),
+        TEST(detach_that_libvirt_refuses_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -116,6 +116,32 @@ static HostCommand *forget_command(World *w, guint64 epoch)
     return command;
 }
 
+static NicSpec *nic_new(World *w, guint32 index, NicType type)
+{
+    NicSpec *nic = ARENA_MSG(w->arena, nic_spec);
+    nic->index = index;
+    nic->type = type;
+    return nic;
+}
+
+static HostCommand *attach_command(World *w, guint64 epoch, gint64 expires_ms, NicType type)
+{
+    HostCommand *command = command_new(w, epoch, expires_ms);
+    command->command_case = HOST_COMMAND__COMMAND_ATTACH_DEVICE;
+    command->attach_device = ARENA_MSG(w->arena, attach_device);
+    command->attach_device->nic = nic_new(w, 7, type);
+    return command;
+}
+
+static HostCommand *detach_command(World *w, guint64 epoch, gint64 expires_ms)
+{
+    HostCommand *command = command_new(w, epoch, expires_ms);
+    command->command_case = HOST_COMMAND__COMMAND_DETACH_DEVICE;
+    command->detach_device = ARENA_MSG(w->arena, detach_device);
+    command->detach_device->nic = nic_new(w, 7, NIC_TYPE_VHOST_USER);
+    return command;
+}
+
 /* --- The world's answers */
 
 static void done(World *w, VbEffectResult result)
@@ -143,6 +169,22 @@ static void started(World *w)
     report->domain_started->hardware->machine = (char *)"pc-q35-7.2";
     char *paths[] = {(char *)"/s/nvram.fd", (char *)"/s/tpm", NULL};
     done(w, (VbEffectResult){.report = report, .state_paths = paths});
+}
+
+static void changed(World *w, VbNicLeft nic)
+{
+    HostReport *report = ARENA_MSG(w->arena, host_report);
+    report->report_case = HOST_REPORT__REPORT_DEVICE_CHANGED;
+    report->device_changed = ARENA_MSG(w->arena, device_changed);
+    report->device_changed->hardware = ARENA_MSG(w->arena, hardware);
+    report->device_changed->hardware->machine = (char *)"pc-q35-7.2";
+    done(w, (VbEffectResult){.report = report, .nic = nic});
+}
+
+/* An attach or a detach that failed. */
+static void unchanged(World *w, ErrorCode code, VbNicLeft nic)
+{
+    done(w, (VbEffectResult){.error = error_make(w->arena, code, "it broke"), .nic = nic});
 }
 
 static void looked(World *w, VbDomainPresence presence, guint64 epoch)
@@ -209,6 +251,19 @@ static void run(World *w, guint64 epoch)
     give(w, start_command(w, epoch, 0));
     started(w);
     sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STARTED, ERROR_CODE_UNSPECIFIED);
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+}
+
+/* After an answer that came too late for a domain that may run, whoever waited is told that it
+ * does. */
+static void expect_told_that_it_runs(World *w, guint64 epoch)
+{
+    expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
+    looked(w, DOMAIN_OURS, epoch);
+    HostReport *report =
+        sent_answer(w, HOST_REPORT__REPORT_DOMAIN_OBSERVED, ERROR_CODE_UNSPECIFIED);
+    assert_true(report->domain_observed->running);
+    assert_int_equal(report->epoch, epoch);
     expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
 }
 
@@ -550,8 +605,8 @@ static void stop_that_the_guest_ignores_changes_nothing(void **state)
     run(w, 3);
     give(w, stop_command(w, 3, STOP_MODE_UNSPECIFIED, 5000));
     failed(w, ERROR_CODE_GUEST_DID_NOT_STOP);
-    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
     sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_GUEST_DID_NOT_STOP);
+    expect_told_that_it_runs(w, 3);
     assert_true(w->vm->domain_expected);
 }
 
@@ -576,12 +631,13 @@ static void late_stop_is_done_only_with_force(void **state)
     World *w = *state;
     run(w, 3);
     give(w, stop_command(w, 3, STOP_MODE_GRACEFUL, w->now_ms));
-    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
     sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_EXPIRED);
+    expect_told_that_it_runs(w, 3);
     give(w, stop_command(w, 3, STOP_MODE_FORCED, w->now_ms));
     expect_phase(w, HOST_PHASE_WORKING, EFFECT_STOP);
     failed(w, ERROR_CODE_PREEMPTED);
     sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_PREEMPTED);
+    expect_told_that_it_runs(w, 3);
     give(w, stop_command(w, 3, STOP_MODE_GRACEFUL_THEN_FORCED, w->now_ms));
     expect_phase(w, HOST_PHASE_WORKING, EFFECT_STOP);
 }
@@ -603,11 +659,14 @@ static void stop_that_libvirt_refuses_is_looked_after(void **state)
 static void forced_stops_and_forgetting_preempt(void **state)
 {
     World *w = *state;
-    assert_true(host_command_preempts(stop_command(w, 3, STOP_MODE_FORCED, 0)));
-    assert_true(host_command_preempts(forget_command(w, 3)));
-    assert_false(host_command_preempts(stop_command(w, 3, STOP_MODE_GRACEFUL, 0)));
-    assert_false(host_command_preempts(stop_command(w, 3, STOP_MODE_GRACEFUL_THEN_FORCED, 0)));
-    assert_false(host_command_preempts(start_command(w, 3, 0)));
+    assert_true(host_command_preempts(stop_command(w, 3, STOP_MODE_FORCED, 0), 3));
+    assert_true(host_command_preempts(forget_command(w, 3), 2));
+    assert_false(host_command_preempts(stop_command(w, 3, STOP_MODE_GRACEFUL, 0), 3));
+    assert_false(host_command_preempts(stop_command(w, 3, STOP_MODE_GRACEFUL_THEN_FORCED, 0), 3));
+    assert_false(host_command_preempts(start_command(w, 3, 0), 3));
+    /* It will be refused as stale: the newer domain is not its business. */
+    assert_false(host_command_preempts(stop_command(w, 3, STOP_MODE_FORCED, 0), 4));
+    assert_false(host_command_preempts(forget_command(w, 3), 4));
 }
 
 static void stop_of_what_does_not_run_is_a_success(void **state)
@@ -773,10 +832,10 @@ static void unsupported_and_unknown_commands_are_refused(void **state)
     World *w = *state;
     run(w, 3);
     HostCommand *command = command_new(w, 3, 0);
-    command->command_case = HOST_COMMAND__COMMAND_ATTACH_DEVICE;
-    command->attach_device = ARENA_MSG(w->arena, attach_device);
+    command->command_case = HOST_COMMAND__COMMAND_MIGRATE_DOMAIN;
+    command->migrate_domain = ARENA_MSG(w->arena, migrate_domain);
     give(w, command);
-    sent_answer(w, HOST_REPORT__REPORT_DEVICE_CHANGED, ERROR_CODE_UNSUPPORTED);
+    sent_answer(w, HOST_REPORT__REPORT__NOT_SET, ERROR_CODE_UNSUPPORTED);
     give(w, command_new(w, 3, 0));
     HostReport *report = sent_answer(w, HOST_REPORT__REPORT__NOT_SET, ERROR_CODE_UNKNOWN_COMMAND);
     assert_string_equal(report->operation_id, "op-2");
@@ -1125,7 +1184,305 @@ static void guest_events_are_reported_while_a_domain_is_expected(void **state)
     assert_int_equal(w->vm->n_outbox, HOST_OUTBOX_MAX_GUEST_EVENTS);
 }
 
+/* --- NICs of a running domain. Its own are 1, 2 and 3; 1 and 3 have ports. */
+
+static void expect_ports(World *w, const char *ports, const char *loose)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    for (size_t i = 0; i < w->vm->n_ports; i++) {
+        g_string_append_printf(text, "%u ", w->vm->ports[i]);
+    }
+    assert_string_equal(text->str, ports);
+    g_string_truncate(text, 0);
+    for (size_t i = 0; i < w->vm->n_loose_ports; i++) {
+        g_string_append_printf(text, "%u ", w->vm->loose_ports[i]);
+    }
+    assert_string_equal(text->str, loose);
+    assert_int_equal(host_vm_wants_look(w->vm),
+                     w->vm->phase != HOST_PHASE_IDLE || loose[0] != '\0');
+}
+
+static HostReport *sent_change(World *w, ErrorCode code)
+{
+    HostReport *report = sent_answer(w, HOST_REPORT__REPORT_DEVICE_CHANGED, code);
+    assert_string_not_equal(report->operation_id, "");
+    assert_int_equal(report->device_changed->hardware != NULL, code == ERROR_CODE_UNSPECIFIED);
+    return report;
+}
+
+static void port_is_an_intent_before_its_nic_is_attached(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    give(w, attach_command(w, 3, 5000, NIC_TYPE_VHOST_USER));
+    expect_phase(w, HOST_PHASE_WORKING, EFFECT_ATTACH);
+    expect_ports(w, "1 3 7 ", "");
+    changed(w, NIC_THERE);
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+    assert_string_equal(sent_change(w, ERROR_CODE_UNSPECIFIED)->device_changed->hardware->machine,
+                        "pc-q35-7.2");
+    expect_ports(w, "1 3 7 ", "");
+    give(w, attach_command(w, 3, 5000, NIC_TYPE_USER)); /* No port. */
+    expect_ports(w, "1 3 7 ", "");
+    changed(w, NIC_THERE);
+    sent_change(w, ERROR_CODE_UNSPECIFIED);
+    assert_true(w->vm->domain_expected);
+}
+
+static void port_is_forgotten_once_its_nic_and_it_are_gone(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    give(w, attach_command(w, 3, 0, NIC_TYPE_VHOST_USER));
+    changed(w, NIC_THERE);
+    sent_change(w, ERROR_CODE_UNSPECIFIED);
+    give(w, detach_command(w, 3, 5000));
+    expect_phase(w, HOST_PHASE_WORKING, EFFECT_DETACH);
+    unchanged(w, ERROR_CODE_GUEST_KEEPS_DEVICE, NIC_THERE);
+    sent_change(w, ERROR_CODE_GUEST_KEEPS_DEVICE);
+    expect_told_that_it_runs(w, 3);
+    expect_ports(w, "1 3 7 ", "");
+    give(w, detach_command(w, 3, 5000));
+    changed(w, NIC_NOTHING);
+    sent_change(w, ERROR_CODE_UNSPECIFIED);
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+    expect_ports(w, "1 3 ", "");
+}
+
+static void expired_and_stale_attaches_and_detaches_do_nothing(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    give(w, attach_command(w, 3, w->now_ms, NIC_TYPE_VHOST_USER));
+    sent_change(w, ERROR_CODE_EXPIRED);
+    expect_told_that_it_runs(w, 3);
+    give(w, detach_command(w, 3, w->now_ms));
+    sent_change(w, ERROR_CODE_EXPIRED);
+    expect_told_that_it_runs(w, 3);
+    give(w, attach_command(w, 2, 0, NIC_TYPE_VHOST_USER));
+    sent_change(w, ERROR_CODE_STALE_EPOCH);
+    give(w, detach_command(w, 2, 0));
+    sent_change(w, ERROR_CODE_STALE_EPOCH);
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+    expect_ports(w, "1 3 ", "");
+}
+
+static void failed_attach_leaves_no_port(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    give(w, attach_command(w, 3, 0, NIC_TYPE_VHOST_USER));
+    unchanged(w, ERROR_CODE_OVS_PORT_REFUSED, NIC_NOTHING);
+    sent_change(w, ERROR_CODE_OVS_PORT_REFUSED);
+    expect_told_that_it_runs(w, 3);
+    expect_ports(w, "1 3 ", "");
+}
+
+/* A loose port stops no command, and is tried again from time to time. */
+static void port_that_stays_is_unplugged_later(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    give(w, attach_command(w, 3, 0, NIC_TYPE_VHOST_USER));
+    unchanged(w, ERROR_CODE_OVS_UNAVAILABLE, NIC_PORT);
+    sent_change(w, ERROR_CODE_OVS_UNAVAILABLE);
+    expect_told_that_it_runs(w, 3);
+    expect_ports(w, "1 3 7 ", "7 ");
+    step(w, (VbHostInput){.kind = HOST_INPUT_AGAIN});
+    expect_phase(w, HOST_PHASE_WORKING, EFFECT_UNPLUG);
+    look(w); /* A crash. */
+    expect_phase(w, HOST_PHASE_WORKING, EFFECT_UNPLUG);
+    failed(w, ERROR_CODE_OVS_UNAVAILABLE);
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+    expect_ports(w, "1 3 7 ", "7 ");
+    step(w, (VbHostInput){.kind = HOST_INPUT_AGAIN});
+    domain_event(w, DOMAIN_EVENT_REBOOT, STOP_REASON_UNSPECIFIED);
+    sent(w); /* The guest's event. */
+    done(w, (VbEffectResult){0});
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+    expect_ports(w, "1 3 ", "");
+    expect_silent(w);
+}
+
+static void detach_is_done_though_its_port_stays(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    give(w, attach_command(w, 3, 0, NIC_TYPE_VHOST_USER));
+    changed(w, NIC_THERE);
+    sent_change(w, ERROR_CODE_UNSPECIFIED);
+    give(w, detach_command(w, 3, 0));
+    changed(w, NIC_PORT);
+    sent_change(w, ERROR_CODE_UNSPECIFIED);
+    expect_ports(w, "1 3 7 ", "7 ");
+    /* The same NIC again: its port is not loose any more. */
+    give(w, attach_command(w, 3, 0, NIC_TYPE_VHOST_USER));
+    expect_ports(w, "1 3 7 ", "");
+    unchanged(w, ERROR_CODE_HYPERVISOR, NIC_PORT);
+    sent_change(w, ERROR_CODE_HYPERVISOR);
+    /* The domain's clean-up takes it with all others. */
+    give(w, stop_command(w, 3, STOP_MODE_FORCED, 0));
+    done(w, (VbEffectResult){.stop_reason = STOP_REASON_REQUESTED});
+    done(w, (VbEffectResult){0});
+    sent(w);
+    expect_ports(w, "", "");
+}
+
+static void loose_port_of_a_domain_that_ends_while_it_is_unplugged(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    give(w, attach_command(w, 3, 0, NIC_TYPE_VHOST_USER));
+    unchanged(w, ERROR_CODE_HYPERVISOR, NIC_PORT);
+    sent_change(w, ERROR_CODE_HYPERVISOR);
+    expect_told_that_it_runs(w, 3);
+    step(w, (VbHostInput){.kind = HOST_INPUT_AGAIN});
+    domain_event(w, DOMAIN_EVENT_STOPPED, STOP_REASON_CRASHED);
+    failed(w, ERROR_CODE_OVS_UNAVAILABLE);
+    expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
+    looked(w, DOMAIN_NONE, 0);
+    done(w, (VbEffectResult){0});
+    HostReport *report = sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
+    assert_int_equal(report->domain_stopped->reason, STOP_REASON_CRASHED);
+    expect_ports(w, "", "");
+}
+
+/* A crash at each point, also after the expiry: the effect looks by itself, and goes on. */
+static void crash_in_an_attach_or_a_detach_runs_it_again(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    for (int late = 0; late < 2; late++) {
+        give(w, attach_command(w, 3, w->now_ms + 10, NIC_TYPE_VHOST_USER));
+        w->now_ms += late * 10;
+        look(w);
+        expect_phase(w, HOST_PHASE_WORKING, EFFECT_ATTACH);
+        expect_ports(w, "1 3 7 ", "");
+        changed(w, NIC_THERE);
+        sent_change(w, ERROR_CODE_UNSPECIFIED);
+        give(w, detach_command(w, 3, w->now_ms + 10));
+        w->now_ms += late * 10;
+        look(w);
+        expect_phase(w, HOST_PHASE_WORKING, EFFECT_DETACH);
+        changed(w, NIC_NOTHING);
+        sent_change(w, ERROR_CODE_UNSPECIFIED);
+        expect_ports(w, "1 3 ", "");
+    }
+    give(w, attach_command(w, 3, w->now_ms + 10, NIC_TYPE_VHOST_USER));
+    w->now_ms += 10;
+    look(w);
+    unchanged(w, ERROR_CODE_INTERRUPTED, NIC_NOTHING);
+    sent_change(w, ERROR_CODE_INTERRUPTED);
+    expect_ports(w, "1 3 ", "");
+    look(w); /* After the answer. */
+    looked(w, DOMAIN_OURS, 3);
+    sent_answer(w, HOST_REPORT__REPORT_DOMAIN_OBSERVED, ERROR_CODE_UNSPECIFIED);
+    expect_silent(w);
+}
+
+static void attach_stays_silent_while_libvirt_is_away(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    give(w, attach_command(w, 3, 0, NIC_TYPE_VHOST_USER));
+    failed(w, ERROR_CODE_HYPERVISOR_UNAVAILABLE);
+    expect_phase(w, HOST_PHASE_WORKING, EFFECT_NONE);
+    expect_ports(w, "1 3 7 ", "");
+    expect_silent(w);
+    look(w);
+    expect_phase(w, HOST_PHASE_WORKING, EFFECT_ATTACH);
+    changed(w, NIC_THERE);
+    sent_change(w, ERROR_CODE_UNSPECIFIED);
+}
+
+static void attach_without_a_domain_is_refused_and_looked_after(void **state)
+{
+    World *w = *state;
+    give(w, attach_command(w, 3, 0, NIC_TYPE_VHOST_USER));
+    expect_phase(w, HOST_PHASE_WORKING, EFFECT_ATTACH);
+    unchanged(w, ERROR_CODE_DOMAIN_NOT_RUNNING, NIC_NOTHING);
+    sent_change(w, ERROR_CODE_DOMAIN_NOT_RUNNING);
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+    expect_silent(w);
+    run(w, 4);
+    give(w, detach_command(w, 4, 0));
+    unchanged(w, ERROR_CODE_DOMAIN_NOT_RUNNING, NIC_THERE);
+    sent_change(w, ERROR_CODE_DOMAIN_NOT_RUNNING);
+    looked(w, DOMAIN_NONE, 0);
+    done(w, (VbEffectResult){0});
+    sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
+    expect_silent(w);
+}
+
+/* The journal was lost; the command knows the epoch. */
+static void attach_finds_a_domain_that_a_lost_journal_knew(void **state)
+{
+    World *w = *state;
+    give(w, attach_command(w, 3, 0, NIC_TYPE_VHOST_USER));
+    changed(w, NIC_THERE);
+    sent_change(w, ERROR_CODE_UNSPECIFIED);
+    assert_true(w->vm->domain_expected);
+    assert_int_equal(w->vm->domain_epoch, 3);
+    give(w, detach_command(w, 3, 0));
+    done(w, (VbEffectResult){.error = error_make(w->arena, ERROR_CODE_STALE_EPOCH, "newer"),
+                             .facts = {.presence = DOMAIN_OURS, .epoch = 5}});
+    sent_change(w, ERROR_CODE_STALE_EPOCH);
+    expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
+    assert_int_equal(w->vm->domain_epoch, 5);
+}
+
+static void end_of_the_domain_is_told_after_the_answer(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    give(w, attach_command(w, 3, 0, NIC_TYPE_VHOST_USER));
+    domain_event(w, DOMAIN_EVENT_STOPPED, STOP_REASON_GUEST_SHUTDOWN);
+    changed(w, NIC_THERE);
+    sent_change(w, ERROR_CODE_UNSPECIFIED);
+    expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
+    looked(w, DOMAIN_NONE, 0);
+    done(w, (VbEffectResult){0});
+    HostReport *report = sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
+    assert_int_equal(report->domain_stopped->reason, STOP_REASON_GUEST_SHUTDOWN);
+    expect_ports(w, "", "");
+}
+
+/* libvirt says that the domain was destroyed; we know by whom. */
+static void preempted_attach_has_ended_the_domain(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    give(w, attach_command(w, 3, 0, NIC_TYPE_VHOST_USER));
+    domain_event(w, DOMAIN_EVENT_STOPPED, STOP_REASON_OUTSIDE);
+    done(w, (VbEffectResult){.error = error_make(w->arena, ERROR_CODE_PREEMPTED, "ended"),
+                             .stop_reason = STOP_REASON_REQUESTED});
+    sent_change(w, ERROR_CODE_PREEMPTED);
+    expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
+    domain_event(w, DOMAIN_EVENT_STOPPED, STOP_REASON_OUTSIDE);
+    looked(w, DOMAIN_NONE, 0);
+    done(w, (VbEffectResult){0});
+    HostReport *report = sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
+    assert_int_equal(report->domain_stopped->reason, STOP_REASON_REQUESTED);
+    expect_ports(w, "", "");
+}
+
 #define ROW(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+static const struct CMUnitTest nic_tests[] = {
+    ROW(port_is_an_intent_before_its_nic_is_attached),
+    ROW(port_is_forgotten_once_its_nic_and_it_are_gone),
+    ROW(expired_and_stale_attaches_and_detaches_do_nothing),
+    ROW(failed_attach_leaves_no_port),
+    ROW(port_that_stays_is_unplugged_later),
+    ROW(detach_is_done_though_its_port_stays),
+    ROW(loose_port_of_a_domain_that_ends_while_it_is_unplugged),
+    ROW(crash_in_an_attach_or_a_detach_runs_it_again),
+    ROW(attach_stays_silent_while_libvirt_is_away),
+    ROW(attach_without_a_domain_is_refused_and_looked_after),
+    ROW(attach_finds_a_domain_that_a_lost_journal_knew),
+    ROW(end_of_the_domain_is_told_after_the_answer),
+    ROW(preempted_attach_has_ended_the_domain),
+};
 
 int main(void)
 {
@@ -1184,5 +1541,6 @@ int main(void)
         ROW(late_event_of_an_earlier_domain_ends_nothing),
         ROW(guest_events_are_reported_while_a_domain_is_expected),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL) +
+           cmocka_run_group_tests(nic_tests, NULL, NULL);
 }
