@@ -6,7 +6,8 @@
 
 #include "common/base/uuid.h"
 #include "common/runtime/log.h"
-#include "tools/virtbusctl/columns.h"
+#include "tools/virtbusctl/help.h"
+#include "tools/virtbusctl/suggest.h"
 
 static const VbOption own_table[] = {
     {.name = "timeout",
@@ -34,9 +35,11 @@ static gboolean usage(GError **error, const char *format, ...)
     return FALSE;
 }
 
-static void add_global_flags(GOptionContext *context, Ctl *ctl)
+enum { N_GLOBAL_FLAGS = 9 }; /* With the row that ends them. */
+
+static void global_flags(Ctl *ctl, GOptionEntry ret_flags[N_GLOBAL_FLAGS])
 {
-    const GOptionEntry flags[] = {
+    const GOptionEntry flags[N_GLOBAL_FLAGS] = {
         {"bootstrap", 'b', 0, G_OPTION_ARG_STRING, &ctl->bootstrap,
          "Kafka brokers to ask first [VIRTBUS_BOOTSTRAP]", "HOST:PORT,..."},
         {"topic.prefix", 0, 0, G_OPTION_ARG_STRING, &ctl->topic_prefix,
@@ -52,6 +55,13 @@ static void add_global_flags(GOptionContext *context, Ctl *ctl)
         {"help", 'h', 0, G_OPTION_ARG_NONE, &ctl->help, "Print help, and end", NULL},
         {0},
     };
+    memcpy(ret_flags, flags, sizeof(flags));
+}
+
+static void add_global_flags(GOptionContext *context, Ctl *ctl)
+{
+    GOptionEntry flags[N_GLOBAL_FLAGS];
+    global_flags(ctl, flags);
     g_option_context_set_help_enabled(context, FALSE);
     g_option_context_add_main_entries(context, flags, NULL);
 }
@@ -106,6 +116,48 @@ static gboolean words_match(Ctl *ctl, const CtlCommand *command)
     return TRUE;
 }
 
+/* What may stand behind `first`, as "list, show"; "" where no command begins with it. */
+static char *second_words(const char *first)
+{
+    g_autofree char *prefix = g_strconcat(first, " ", NULL);
+    GString *words = g_string_new(NULL);
+    for (const CtlCommand *command = ctl_commands; command->words != NULL; command++) {
+        if (g_str_has_prefix(command->words, prefix)) {
+            g_string_append_printf(words, "%s%s", words->len > 0 ? ", " : "",
+                                   command->words + strlen(prefix));
+        }
+    }
+    return g_string_free(words, FALSE);
+}
+
+/* The command that was meant: of two words, or of one that others follow. */
+static const char *command_nearest(const char *given, const char *first)
+{
+    g_autoptr(GPtrArray) known = g_ptr_array_new();
+    for (const CtlCommand *command = ctl_commands; command->words != NULL; command++) {
+        if (command->group != NULL) {
+            g_ptr_array_add(known, (char *)command->words);
+        }
+    }
+    g_ptr_array_add(known, NULL);
+    const char *nearest = suggest_nearest(given, (const char *const *)known->pdata);
+    return nearest != NULL ? nearest : suggest_nearest(first, (const char *const *)known->pdata);
+}
+
+static gboolean command_unknown(const char *first, const char *second, GError **error)
+{
+    g_autofree char *seconds = second_words(first);
+    if (*second == '\0' && *seconds != '\0') {
+        return usage(error, "\"%s\" needs one more word: %s", first, seconds);
+    }
+    g_autofree char *given = g_strdup_printf("%s%s%s", first, *second != '\0' ? " " : "", second);
+    const char *nearest = command_nearest(given, first);
+    if (nearest != NULL) {
+        return usage(error, "there is no command \"%s\"; did you mean \"%s\"?", given, nearest);
+    }
+    return usage(error, "there is no command \"%s\"; virtbusctl --help lists them", given);
+}
+
 static gboolean find_command(Ctl *ctl, GError **error)
 {
     for (const CtlCommand *command = ctl_commands; command->words != NULL; command++) {
@@ -116,11 +168,37 @@ static gboolean find_command(Ctl *ctl, GError **error)
     }
     const char *first = ctl->argc > 1 ? ctl->argv[1] : "";
     const char *second = ctl->argc > 2 ? ctl->argv[2] : "";
-    if (*first == '\0') {
-        return usage(error, "a command is missing; virtbusctl --help lists them");
+    return *first == '\0' ? usage(error, "a command is missing; virtbusctl --help lists them")
+                          : command_unknown(first, second, error);
+}
+
+/* GOption's own sentence, and what was meant where an option is not known. */
+static gboolean options_refuse(const GError *cause, const CtlFlags *groups, const char *help,
+                               GError **error)
+{
+    static const char unknown[] = "Unknown option --";
+    GOptionEntry global[N_GLOBAL_FLAGS];
+    Ctl nobody = {0};
+    global_flags(&nobody, global);
+    g_autoptr(GPtrArray) known = g_ptr_array_new();
+    for (const GOptionEntry *flag = global; flag->long_name != NULL; flag++) {
+        g_ptr_array_add(known, (char *)flag->long_name);
     }
-    return usage(error, "there is no command \"%s%s%s\"; virtbusctl --help lists them", first,
-                 *second != '\0' ? " " : "", second);
+    for (; groups != NULL && groups->heading != NULL; groups++) {
+        for (const GOptionEntry *flag = groups->entries; flag && flag->long_name; flag++) {
+            g_ptr_array_add(known, (char *)flag->long_name);
+        }
+    }
+    g_ptr_array_add(known, NULL);
+    const char *nearest = NULL;
+    if (g_str_has_prefix(cause->message, unknown)) {
+        g_autofree char *given = g_strdup(cause->message + strlen(unknown));
+        given[strcspn(given, "=")] = '\0';
+        nearest = suggest_nearest(given, (const char *const *)known->pdata);
+    }
+    return nearest != NULL
+               ? usage(error, "%s; did you mean --%s?", cause->message, nearest)
+               : usage(error, "%s; virtbusctl %s--help lists the options", cause->message, help);
 }
 
 gboolean args_begin(Ctl *ctl, int argc, char **argv, GError **error)
@@ -137,7 +215,7 @@ gboolean args_begin(Ctl *ctl, int argc, char **argv, GError **error)
     add_global_flags(context, ctl);
     g_autoptr(GError) cause = NULL;
     if (!g_option_context_parse(context, &ctl->argc, &ctl->argv, &cause)) {
-        return usage(error, "%s; virtbusctl --help lists the options", cause->message);
+        return options_refuse(cause, NULL, "", error);
     }
     return ctl->help || find_command(ctl, error);
 }
@@ -190,36 +268,80 @@ static gboolean load_options(Ctl *ctl, GError **error)
     return TRUE;
 }
 
-static void print_command_help(const Ctl *ctl, GOptionContext *context)
+/* "VM" of "VM --host HOST": what the user's n-th word is. */
+static char *argument_name(const CtlCommand *command, guint n)
 {
-    g_option_context_set_summary(context, ctl->command->summary);
-    g_option_context_set_description(context, ctl->command->details);
-    g_autofree char *page = g_option_context_get_help(context, TRUE, NULL);
+    g_auto(GStrv) words = g_strsplit(command->arguments, " ", -1);
+    g_assert(n < g_strv_length(words));
+    return g_strdup(words[n]);
+}
+
+static gboolean words_take(Ctl *ctl, guint n_words, char ***ret_words, GError **error)
+{
+    /* GOption leaves "--" in front of words that begin with a dash. */
+    int first = ctl->argc > 1 && strcmp(ctl->argv[1], "--") == 0 ? 2 : 1;
+    guint n_given = (guint)(ctl->argc - first);
+    const CtlCommand *command = ctl->command;
+    if (n_given < n_words) {
+        g_autofree char *name = argument_name(command, n_given);
+        return usage(error, "%s is missing; the usage is: virtbusctl %s %s", name, command->words,
+                     command->arguments);
+    }
+    if (n_given > n_words) {
+        return usage(error, "\"%s\" is one word too many; the usage is: virtbusctl %s%s%s",
+                     ctl->argv[first + (int)n_words], command->words,
+                     *command->arguments != '\0' ? " " : "", command->arguments);
+    }
+    if (ret_words != NULL) {
+        *ret_words = g_new0(char *, n_words + 1);
+        for (guint i = 0; i < n_words; i++) {
+            (*ret_words)[i] = g_strdup(ctl->argv[first + (int)i]);
+        }
+    }
+    return TRUE;
+}
+
+static void print_command_help(const Ctl *ctl, const CtlFlags *groups)
+{
+    GOptionEntry global[N_GLOBAL_FLAGS];
+    Ctl nobody = {0};
+    global_flags(&nobody, global);
+    g_autofree char *page = help_command(ctl->command, groups, global);
     fputs(page, stdout);
 }
 
-gboolean args_parse(Ctl *ctl, const GOptionEntry *flags, guint n_words, char ***ret_words,
-                    GError **error)
+/* All but what concerns a broker. */
+static gboolean line_parse(Ctl *ctl, const CtlFlags *groups, guint n_words, char ***ret_words,
+                           GError **error)
 {
-    g_autofree char *title = g_strdup_printf("%s %s", ctl->command->words, ctl->command->arguments);
-    g_autoptr(GOptionContext) context = g_option_context_new(title);
-    if (flags != NULL) {
-        g_option_context_add_main_entries(context, flags, NULL);
+    if (ctl->look != NULL) {
+        ctl->look(groups, ctl->look_data);
+        return FALSE;
+    }
+    g_autoptr(GOptionContext) context = g_option_context_new(NULL);
+    for (const CtlFlags *group = groups; group->heading != NULL; group++) {
+        if (group->entries != NULL) {
+            g_option_context_add_main_entries(context, group->entries, NULL);
+        }
     }
     add_global_flags(context, ctl);
     g_autoptr(GError) cause = NULL;
     if (!g_option_context_parse(context, &ctl->argc, &ctl->argv, &cause)) {
-        return usage(error, "%s; virtbusctl %s --help lists the options", cause->message,
-                     ctl->command->words);
+        g_autofree char *help = g_strconcat(ctl->command->words, " ", NULL);
+        return options_refuse(cause, groups, help, error);
     }
     if (ctl->help) {
-        print_command_help(ctl, context);
+        print_command_help(ctl, groups);
         return FALSE;
     }
-    /* GOption leaves "--" in front of words that begin with a dash. */
-    int first = ctl->argc > 1 && strcmp(ctl->argv[1], "--") == 0 ? 2 : 1;
-    if (ctl->argc - first != (int)n_words) {
-        return usage(error, "the usage is: virtbusctl %s", title);
+    return words_take(ctl, n_words, ret_words, error);
+}
+
+gboolean args_parse_groups(Ctl *ctl, const CtlFlags *groups, guint n_words, char ***ret_words,
+                           GError **error)
+{
+    if (!line_parse(ctl, groups, n_words, ret_words, error)) {
+        return FALSE;
     }
     if (ctl->request_id != NULL && !uuid_is_valid(ctl->request_id)) {
         return usage(error,
@@ -230,36 +352,43 @@ gboolean args_parse(Ctl *ctl, const GOptionEntry *flags, guint n_words, char ***
         return FALSE;
     }
     log_start(program.name, ctl->verbose ? VB_LOG_DEBUG : VB_LOG_ERROR, VB_LOG_TEXT);
-    if (ret_words != NULL) {
-        g_autoptr(GStrvBuilder) words = g_strv_builder_new();
-        for (int i = first; i < ctl->argc; i++) {
-            g_strv_builder_add(words, ctl->argv[i]);
-        }
-        *ret_words = g_strv_builder_end(words);
-    }
     return TRUE;
+}
+
+gboolean args_parse_words(Ctl *ctl, guint n_words, char ***ret_words, GError **error)
+{
+    const CtlFlags none[] = {{0}};
+    return line_parse(ctl, none, n_words, ret_words, error);
+}
+
+gboolean args_parse(Ctl *ctl, const GOptionEntry *flags, guint n_words, char ***ret_words,
+                    GError **error)
+{
+    const CtlFlags groups[] = {{"Options", flags}, {0}};
+    return args_parse_groups(ctl, groups, n_words, ret_words, error);
+}
+
+void args_look(const CtlCommand *command, CtlLook look, gpointer data)
+{
+    Ctl ctl = {.command = command, .look = look, .look_data = data};
+    command->run(&ctl);
+}
+
+void args_look_global(CtlLook look, gpointer data)
+{
+    GOptionEntry global[N_GLOBAL_FLAGS];
+    Ctl nobody = {0};
+    global_flags(&nobody, global);
+    const CtlFlags groups[] = {{"Options of every command", global}, {0}};
+    look(groups, data);
 }
 
 char *args_help(void)
 {
-    g_autoptr(VbColumns) columns = columns_new("", "", "", NULL);
-    for (const CtlCommand *command = ctl_commands; command->words != NULL; command++) {
-        g_autofree char *words = g_strconcat("  ", command->words, NULL);
-        columns_row(columns, words, command->arguments, command->summary, NULL);
-    }
-    g_autofree char *commands = columns_text(columns);
-    Ctl ctl = {0};
-    g_autoptr(GOptionContext) context = g_option_context_new(NULL);
-    add_global_flags(context, &ctl);
-    g_autofree char *help = g_option_context_get_help(context, TRUE, NULL);
-    const char *options = strstr(help, "\n\n"); /* Behind GOption's own lines of usage. */
-    return g_strdup_printf(
-        "Usage: virtbusctl [OPTION...] COMMAND [ARGUMENT...]\n\n%s%s\n"
-        "  --kafka.NAME=VALUE                Any librdkafka property [VIRTBUS_KAFKA_NAME]\n\n"
-        "VM is a uuid or a name, HOST a uuid or a host name. virtbusctl COMMAND --help says more.\n"
-        "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no reply in time (safe to ask\n"
-        "again with --request-id), 4 no broker answers.\n",
-        commands, options != NULL ? g_strchomp((char *)options) + 1 : "");
+    GOptionEntry global[N_GLOBAL_FLAGS];
+    Ctl nobody = {0};
+    global_flags(&nobody, global);
+    return help_page(global);
 }
 
 static gboolean option_parse(const char *flag, VbOptionType type, gint64 min, gint64 max,

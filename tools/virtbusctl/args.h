@@ -20,6 +20,18 @@ gboolean args_begin(Ctl *ctl, int argc, char **argv, GError **error);
 gboolean args_parse(Ctl *ctl, const GOptionEntry *flags, guint n_words, char ***ret_words,
                     GError **error);
 
+/* The same with the flags in groups. */
+gboolean args_parse_groups(Ctl *ctl, const CtlFlags *groups, guint n_words, char ***ret_words,
+                           GError **error);
+
+/* For a command without flags that speaks to no broker. */
+gboolean args_parse_words(Ctl *ctl, guint n_words, char ***ret_words, GError **error);
+
+/* Calls `look` with the flags of a command, which does no work then, or with those of all. The
+ * flags are gone when it returns. */
+void args_look(const CtlCommand *command, CtlLook look, gpointer data);
+void args_look_global(CtlLook look, gpointer data);
+
 /* The page of `virtbusctl --help`. g_free. */
 char *args_help(void);
 

@@ -4,7 +4,7 @@
 
 #include "common/base/json.h"
 #include "tools/virtbusctl/args.h"
-#include "tools/virtbusctl/describe.h"
+#include "tools/virtbusctl/events.h"
 #include "tools/virtbusctl/model.h"
 #include "tools/virtbusctl/print.h"
 #include "tools/virtbusctl/style.h"
@@ -40,32 +40,35 @@ static gboolean sources_add(const Events *events, VbClient *client, gboolean fro
     return n_partitions > 0 && client_read_start(client, error);
 }
 
-static void event_print(const Events *events, const ClientRecord *record, const VmEvent *event)
+void events_show(const Ctl *ctl, gint64 time_ms, const VmEvent *event,
+                 const VbDescription *description)
 {
-    VbDescription description = describe(events->ctl->arena, event);
-    g_autofree char *clock = style_clock(record->time_ms);
-    g_autofree char *safe = style_safe(description.text);
-    g_autofree char *text = style_coloured(print_colour(description.tone), safe);
-    g_autofree char *uuid = style_safe(event->vm_uuid);
-    printf("%s  %s  %-16s  %s\n", clock, uuid, description.kind, text);
+    if (ctl->json) {
+        g_autofree char *line = message_to_json_text(event, FALSE);
+        printf("%s\n", line);
+    } else {
+        g_autofree char *clock = style_clock(time_ms);
+        g_autofree char *safe = style_safe(description->text);
+        g_autofree char *text = style_coloured(print_colour(description->tone), safe);
+        g_autofree char *uuid = style_safe(event->vm_uuid);
+        printf("%s  %s  %-16s  %s\n", clock, uuid, description->kind, text);
+    }
+    fflush(stdout);
 }
 
 static void record_take(const Events *events, const ClientRecord *record)
 {
-    VmEvent *event = (VmEvent *)client_record_message(record, events->ctl->arena);
+    const VmEvent *event = (const VmEvent *)client_record_message(record, events->ctl->arena);
     if (event == NULL ||
         (events->vm_uuid != NULL && strcmp(event->vm_uuid, events->vm_uuid) != 0)) {
         return;
     }
-    if (!events->ctl->json) {
-        event_print(events, record, event);
-    } else if (events->list != NULL) {
+    if (events->list != NULL) {
         json_array_add_element(events->list, message_to_json(event));
-    } else {
-        g_autofree char *line = message_to_json_text(event, FALSE);
-        printf("%s\n", line);
+        return;
     }
-    fflush(stdout);
+    VbDescription description = describe(events->ctl->arena, event);
+    events_show(events->ctl, record->time_ms, event, &description);
 }
 
 static gboolean events_read(const Events *events, VbClient *client, GError **error)

@@ -9,9 +9,6 @@
 #include "tools/virtbusctl/print.h"
 #include "tools/virtbusctl/style.h"
 
-/* A heartbeat that is older than this is worth a look: agents send one every few seconds. */
-enum { HEARTBEAT_OLD_MS = 30000 };
-
 typedef struct {
     const char *uuid;
     const void *message;

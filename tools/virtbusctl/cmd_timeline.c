@@ -9,8 +9,6 @@
 #include "tools/virtbusctl/style.h"
 #include "tools/virtbusctl/timeline.h"
 
-#define HEADER_REASON "__connect.errors.exception.message"
-
 typedef struct {
     Ctl *ctl;
     VbClient *client;
@@ -19,17 +17,31 @@ typedef struct {
     GHashTable *hosts; /* of char *: hosts that the records name. */
 } Timeline;
 
+/* The header ce_time, RFC 3339; 0: there is none. */
+static gint64 step_time(VbArena *arena, const ClientRecord *record)
+{
+    const char *text = client_record_header(record, arena, "ce_time");
+    g_autoptr(GDateTime) time = text != NULL ? g_date_time_new_from_iso8601(text, NULL) : NULL;
+    return time != NULL
+               ? g_date_time_to_unix(time) * 1000 + g_date_time_get_microsecond(time) / 1000
+               : 0;
+}
+
 static TimelineRow row_of(const Timeline *timeline, const ClientRecord *record)
 {
     const ClientSource *source = record->source;
+    VbArena *arena = timeline->ctl->arena;
     const char *prefix = options_get_string(timeline->ctl->options, "topic.prefix");
     return (TimelineRow){
         .time_ms = record->time_ms,
         .topic = source->topic,
-        .topic_name = arena_strdup(timeline->ctl->arena, source->name + strlen(prefix) + 1),
+        .topic_name = arena_strdup(arena, source->name + strlen(prefix) + 1),
         .partition = source->partition,
         .offset = record->offset,
         .description = {.kind = "?", .text = "", .tone = TONE_BAD, .operation_id = ""},
+        .event_id = client_record_header(record, arena, "ce_id"),
+        .step_ms = step_time(arena, record),
+        .cause = TIMELINE_NO_CAUSE,
     };
 }
 
@@ -69,35 +81,24 @@ static void journal_take(Timeline *timeline, const ClientRecord *record)
         if (step->runtime_input != NULL && strcmp(step->vm_uuid, timeline->vm_uuid) == 0) {
             TimelineRow row = row_of(timeline, record);
             row.message = &step->runtime_input->base;
+            row.step_ms = step->time_ms;
             row.description = describe(timeline->ctl->arena, row.message);
             g_array_append_val(timeline->rows, row);
         }
     }
 }
 
-static const char *dead_letter_reason(VbArena *arena, const ClientRecord *record)
+static gboolean record_take(const ClientRecord *record, gpointer data)
 {
-    rd_kafka_headers_t *headers;
-    const void *value;
-    size_t size_bytes;
-    if (rd_kafka_message_headers(record->message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR ||
-        rd_kafka_header_get_last(headers, HEADER_REASON, &value, &size_bytes) !=
-            RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return "";
-    }
-    return arena_printf(arena, "%.*s", (int)size_bytes, (const char *)value);
-}
-
-static void record_take(Timeline *timeline, const ClientRecord *record)
-{
+    Timeline *timeline = data;
     VbArena *arena = timeline->ctl->arena;
     VbTopic topic = record->source->topic;
     if (topic == TOPIC_VM_JOURNAL || topic == TOPIC_VOLUME_JOURNAL) {
         journal_take(timeline, record);
-        return;
+        return TRUE;
     }
     if (g_strcmp0(record->key, timeline->vm_uuid) != 0) {
-        return;
+        return TRUE;
     }
     TimelineRow row = row_of(timeline, record);
     row.message = client_record_message(record, arena);
@@ -105,8 +106,9 @@ static void record_take(Timeline *timeline, const ClientRecord *record)
         row.description = describe(arena, row.message);
         hosts_note(timeline, row.message);
     } else if (topic_info(topic)->message == NULL) {
+        const char *reason = client_record_header(record, arena, CLIENT_HEADER_REASON);
         row.description.kind = "DeadLetter";
-        row.description.text = dead_letter_reason(arena, record);
+        row.description.text = reason != NULL ? reason : "";
     } else if (record->value == NULL) {
         row.description.kind = "Tombstone";
         row.description.tone = TONE_PLAIN;
@@ -115,29 +117,16 @@ static void record_take(Timeline *timeline, const ClientRecord *record)
                                             topic_info(topic)->message->short_name);
     }
     g_array_append_val(timeline->rows, row);
+    return TRUE;
 }
 
 static gboolean read_to_end(Timeline *timeline, GError **error)
 {
-    gint64 deadline_us =
-        g_get_monotonic_time() + timeline->ctl->timeout_ms * G_TIME_SPAN_MILLISECOND;
-    for (;;) {
-        g_auto(ClientRecord) record = {0};
-        switch (client_next(timeline->client, deadline_us, &record, error)) {
-        case CLIENT_RECORD:
-            record_take(timeline, &record);
-            break;
-        case CLIENT_ENDS:
-            client_read_stop(timeline->client);
-            return TRUE;
-        case CLIENT_TIMEOUT:
-            g_set_error_literal(error, CTL_ERROR, CTL_UNREACHABLE,
-                                "the broker did not give all records in time; see --timeout");
-            return FALSE;
-        case CLIENT_ERROR:
-            return FALSE;
-        }
-    }
+    gboolean ok = client_read_start(timeline->client, error) &&
+                  client_read_to_end(timeline->client, timeline->ctl->timeout_ms, record_take,
+                                     timeline, error);
+    client_read_stop(timeline->client);
+    return ok;
 }
 
 /* Adds the whole topic as far as it can hold records of this VM. FALSE: an error. */
@@ -167,7 +156,7 @@ static gboolean services_read(Timeline *timeline, GError **error)
             return FALSE;
         }
     }
-    return client_read_start(timeline->client, error) && read_to_end(timeline, error);
+    return read_to_end(timeline, error);
 }
 
 static gboolean hosts_read(Timeline *timeline, GError **error)
@@ -181,27 +170,43 @@ static gboolean hosts_read(Timeline *timeline, GError **error)
             return FALSE;
         }
     }
-    return n_sources == 0 ||
-           (client_read_start(timeline->client, error) && read_to_end(timeline, error));
+    return n_sources == 0 || read_to_end(timeline, error);
+}
+
+static gint64 since_cause_ms(const Timeline *timeline, const TimelineRow *row)
+{
+    return row->time_ms - g_array_index(timeline->rows, TimelineRow, row->cause).time_ms;
+}
+
+static void row_print(const Timeline *timeline, VbColumns *columns, guint i)
+{
+    const TimelineRow *row = &g_array_index(timeline->rows, TimelineRow, i);
+    gboolean has_cause = row->cause != TIMELINE_NO_CAUSE;
+    g_autofree char *number = g_strdup_printf("%u", i + 1);
+    g_autofree char *clock = style_clock(row->time_ms);
+    g_autofree char *delta = g_strdup_printf("%+" G_GINT64_FORMAT, row->delta_ms);
+    g_autofree char *cause = has_cause ? g_strdup_printf("%d", row->cause + 1) : g_strdup("");
+    g_autofree char *step =
+        has_cause ? g_strdup_printf("%+" G_GINT64_FORMAT, since_cause_ms(timeline, row))
+                  : g_strdup("");
+    /* A host's topic name is long: its uuid's first part says enough beside the others. */
+    g_autofree char *topic = row->topic == TOPIC_HOST_COMMANDS
+                                 ? g_strdup_printf("host.%.8s.commands", row->topic_name + 5)
+                                 : g_strdup(row->topic_name);
+    columns_row(columns, number, clock, row->delta_ms == 0 ? "0" : delta, cause, step, topic,
+                row->description.kind, row->description.text, NULL);
+    columns_colour(columns, row->is_begin ? STYLE_BOLD : print_colour(row->description.tone));
 }
 
 static void rows_print(const Timeline *timeline)
 {
-    g_autoptr(VbColumns) columns = columns_new("TIME", ">MS", "TOPIC", "RECORD", "WHAT", NULL);
+    g_autoptr(VbColumns) columns =
+        columns_new(">#", "TIME", ">MS", ">BY", ">STEP", "TOPIC", "RECORD", "WHAT", NULL);
     for (guint i = 0; i < timeline->rows->len; i++) {
-        const TimelineRow *row = &g_array_index(timeline->rows, TimelineRow, i);
-        if (row->is_begin && i > 0) {
+        if (g_array_index(timeline->rows, TimelineRow, i).is_begin && i > 0) {
             columns_row(columns, "", NULL);
         }
-        g_autofree char *clock = style_clock(row->time_ms);
-        g_autofree char *delta = g_strdup_printf("%+" G_GINT64_FORMAT, row->delta_ms);
-        /* A host's topic name is long: its uuid's first part says enough beside the others. */
-        g_autofree char *topic = row->topic == TOPIC_HOST_COMMANDS
-                                     ? g_strdup_printf("host.%.8s.commands", row->topic_name + 5)
-                                     : g_strdup(row->topic_name);
-        columns_row(columns, clock, row->delta_ms == 0 ? "0" : delta, topic, row->description.kind,
-                    row->description.text, NULL);
-        columns_colour(columns, row->is_begin ? STYLE_BOLD : print_colour(row->description.tone));
+        row_print(timeline, columns, i);
     }
     print_columns(columns);
 }
@@ -212,6 +217,11 @@ static void rows_print_json(const Timeline *timeline)
     for (guint i = 0; i < timeline->rows->len; i++) {
         const TimelineRow *row = &g_array_index(timeline->rows, TimelineRow, i);
         JsonObject *object = json_object_new();
+        json_object_set_int_member(object, "row", i + 1);
+        if (row->cause != TIMELINE_NO_CAUSE) {
+            json_object_set_int_member(object, "cause_row", row->cause + 1);
+            json_object_set_int_member(object, "step_ms", since_cause_ms(timeline, row));
+        }
         json_object_set_int_member(object, "time_ms", row->time_ms);
         json_object_set_int_member(object, "delta_ms", row->delta_ms);
         json_object_set_string_member(object, "topic", row->topic_name);
@@ -227,6 +237,13 @@ static void rows_print_json(const Timeline *timeline)
     }
     print_json(json_node_init_array(json_node_alloc(), list));
     json_array_unref(list);
+}
+
+char *timeline_help(void)
+{
+    return g_strdup(
+        "MS is the time since the request that a record belongs to. BY is the row of the "
+        "input\nthat it was made of, STEP the time since then.\n");
 }
 
 CtlStatus cmd_vm_timeline(Ctl *ctl)
@@ -246,6 +263,7 @@ CtlStatus cmd_vm_timeline(Ctl *ctl)
         return ctl_fail(ctl, error);
     }
     timeline_sort(rows);
+    timeline_link(rows, ctl->arena, timeline.vm_uuid);
     if (ctl->json) {
         rows_print_json(&timeline);
     } else if (rows->len == 0) {

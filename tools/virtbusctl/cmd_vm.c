@@ -1,7 +1,9 @@
 /* Commands that change a VM: each is one request and its reply. */
+#include "common/base/uuid.h"
 #include "tools/virtbusctl/args.h"
 #include "tools/virtbusctl/model.h"
 #include "tools/virtbusctl/request.h"
+#include "tools/virtbusctl/spec.h"
 
 #define DEADLINE_FLAG(variable)                                                                    \
     {                                                                                              \
@@ -120,7 +122,10 @@ CtlStatus cmd_vm_confirm_host_down(Ctl *ctl)
                         "name the host that you have fenced", confirm_fill, "confirm host down of");
 }
 
-CtlStatus cmd_vm_stop(Ctl *ctl)
+typedef void (*StopFill)(VmCommand *command, VbArena *arena, StopMode mode);
+
+/* A command that stops the guest in one of three ways. */
+static CtlStatus stop_command(Ctl *ctl, StopFill fill, const char *verb)
 {
     gboolean force = FALSE;
     gboolean then_force = FALSE;
@@ -146,13 +151,35 @@ CtlStatus cmd_vm_stop(Ctl *ctl)
     if (!action_begin(&action, ctl, words[0], deadline, &error)) {
         return ctl_fail(ctl, error);
     }
-    StopVm stop = STOP_VM__INIT;
-    stop.mode = force        ? STOP_MODE_FORCED
-                : then_force ? STOP_MODE_GRACEFUL_THEN_FORCED
-                             : STOP_MODE_GRACEFUL;
-    action.command->command_case = VM_COMMAND__COMMAND_STOP_VM;
-    action.command->stop_vm = &stop;
-    return action_end(&action, "stop", &error);
+    fill(action.command, ctl->arena,
+         force        ? STOP_MODE_FORCED
+         : then_force ? STOP_MODE_GRACEFUL_THEN_FORCED
+                      : STOP_MODE_GRACEFUL);
+    return action_end(&action, verb, &error);
+}
+
+static void stop_fill(VmCommand *command, VbArena *arena, StopMode mode)
+{
+    command->command_case = VM_COMMAND__COMMAND_STOP_VM;
+    command->stop_vm = ARENA_MSG(arena, stop_vm);
+    command->stop_vm->mode = mode;
+}
+
+CtlStatus cmd_vm_stop(Ctl *ctl)
+{
+    return stop_command(ctl, stop_fill, "stop");
+}
+
+static void reboot_fill(VmCommand *command, VbArena *arena, StopMode mode)
+{
+    command->command_case = VM_COMMAND__COMMAND_REBOOT_VM;
+    command->reboot_vm = ARENA_MSG(arena, reboot_vm);
+    command->reboot_vm->mode = mode;
+}
+
+CtlStatus cmd_vm_reboot(Ctl *ctl)
+{
+    return stop_command(ctl, reboot_fill, "reboot");
 }
 
 /* A command without a field of its own. */
@@ -202,20 +229,102 @@ CtlStatus cmd_vm_reset_nvram(Ctl *ctl)
     return plain_command(ctl, VM_COMMAND__COMMAND_RESET_NVRAM, &reset, "reset the NVRAM of");
 }
 
-CtlStatus cmd_vm_adopt_volume(Ctl *ctl)
+/* ---- A command with a word behind the VM's */
+
+typedef gboolean (*WordCheck)(const char *word, GError **error);
+/* Fills the command; FALSE: why is said already, with *ret_status. */
+typedef gboolean (*WordFill)(Action *action, char *word, CtlStatus *ret_status);
+
+/* `check` judges the word before anybody is asked. */
+static CtlStatus word_command(Ctl *ctl, WordCheck check, WordFill fill, const char *verb)
 {
     g_autofree char *deadline = NULL;
     g_auto(GStrv) words = NULL;
     g_auto(Action) action = {0};
     g_autoptr(GError) error = NULL;
+    CtlStatus status = CTL_DONE;
     const GOptionEntry flags[] = {DEADLINE_FLAG(&deadline), {0}};
-    if (!args_parse(ctl, flags, 2, &words, &error) ||
+    if (!args_parse(ctl, flags, 2, &words, &error) || !check(words[1], &error) ||
         !action_begin(&action, ctl, words[0], deadline, &error)) {
         return ctl_fail(ctl, error);
     }
-    AdoptVolume adopt = ADOPT_VOLUME__INIT;
-    adopt.volume_uuid = words[1];
-    action.command->command_case = VM_COMMAND__COMMAND_ADOPT_VOLUME;
-    action.command->adopt_volume = &adopt;
-    return action_end(&action, "adopt a volume for", &error);
+    return fill(&action, words[1], &status) ? action_end(&action, verb, &error) : status;
+}
+
+static gboolean volume_check(const char *word, GError **error)
+{
+    if (uuid_is_valid(word)) {
+        return TRUE;
+    }
+    g_set_error(error, CTL_ERROR, CTL_USAGE,
+                "VOLUME: \"%s\" is no uuid: 36 characters, lower case, with dashes; "
+                "`virtbusctl volume list VM` shows them",
+                word);
+    return FALSE;
+}
+
+static gboolean adopt_fill(Action *action, char *word, CtlStatus *ret_status)
+{
+    (void)ret_status;
+    AdoptVolume *adopt = ARENA_MSG(action->ctl->arena, adopt_volume);
+    adopt->volume_uuid = word;
+    action->command->command_case = VM_COMMAND__COMMAND_ADOPT_VOLUME;
+    action->command->adopt_volume = adopt;
+    return TRUE;
+}
+
+CtlStatus cmd_vm_adopt_volume(Ctl *ctl)
+{
+    return word_command(ctl, volume_check, adopt_fill, "adopt a volume for");
+}
+
+/* Beside no other NIC: only how it is written is judged. */
+static gboolean nic_check(const char *word, GError **error)
+{
+    g_autoptr(VbArena) arena = arena_new();
+    return spec_nic(arena, word, ARENA_MSG(arena, vm_spec), error) != NULL;
+}
+
+static gboolean attach_fill(Action *action, char *word, CtlStatus *ret_status)
+{
+    Ctl *ctl = action->ctl;
+    g_autoptr(GError) error = NULL;
+    const VmRecord *vm = request_record(ctl, action->client, action->command->vm_uuid, ret_status);
+    if (vm == NULL) {
+        return FALSE;
+    }
+    AttachNic *attach = ARENA_MSG(ctl->arena, attach_nic);
+    attach->nic = spec_nic(ctl->arena, word, vm->spec, &error);
+    if (attach->nic == NULL) {
+        *ret_status = ctl_fail(ctl, error);
+        return FALSE;
+    }
+    action->command->command_case = VM_COMMAND__COMMAND_ATTACH_NIC;
+    action->command->attach_nic = attach;
+    return TRUE;
+}
+
+CtlStatus cmd_vm_attach_nic(Ctl *ctl)
+{
+    return word_command(ctl, nic_check, attach_fill, "attach a NIC to");
+}
+
+static gboolean index_check(const char *word, GError **error)
+{
+    guint32 index;
+    return args_number("INDEX", word, 0, G_MAXUINT32, &index, error);
+}
+
+static gboolean detach_fill(Action *action, char *word, CtlStatus *ret_status)
+{
+    (void)ret_status;
+    DetachNic *detach = ARENA_MSG(action->ctl->arena, detach_nic);
+    action->command->command_case = VM_COMMAND__COMMAND_DETACH_NIC;
+    action->command->detach_nic = detach;
+    return args_number("INDEX", word, 0, G_MAXUINT32, &detach->index, NULL);
+}
+
+CtlStatus cmd_vm_detach_nic(Ctl *ctl)
+{
+    return word_command(ctl, index_check, detach_fill, "detach a NIC from");
 }

@@ -85,6 +85,43 @@ static void show_spec(VbColumns *facts, VbArena *arena, const VmRecord *vm)
     }
 }
 
+/* What was chosen and is not the default. */
+static void show_choices(VbColumns *facts, VbArena *arena, const VmSpec *spec)
+{
+    if (spec->clock != CLOCK_OFFSET_UNSPECIFIED) {
+        columns_row(facts, "clock", ENUM_LABEL(clock_offset, spec->clock), NULL);
+    }
+    if (spec->hyperv != TOGGLE_UNSPECIFIED) {
+        columns_row(facts, "hyper-v", ENUM_LABEL(toggle, spec->hyperv), NULL);
+    }
+    if (spec->restart_policy != RESTART_POLICY_UNSPECIFIED) {
+        columns_row(facts, "host's return", ENUM_LABEL(restart_policy, spec->restart_policy), NULL);
+    }
+    if (spec->graphics != NULL && spec->graphics->type == GRAPHICS_TYPE_VNC) {
+        const char *listen = spec->graphics->listen;
+        columns_row(facts, "graphics",
+                    arena_printf(arena, "Vnc on %s", *listen != '\0' ? listen : "127.0.0.1"), NULL);
+    }
+    if (spec->huge_page_bytes > 0) {
+        g_autofree char *size = style_size(spec->huge_page_bytes);
+        columns_row(facts, "huge pages", size, NULL);
+    }
+    if (spec->serial_console || spec->panic_device) {
+        columns_row(facts, "devices",
+                    arena_printf(arena, "%s%s%s", spec->serial_console ? "serial console" : "",
+                                 spec->serial_console && spec->panic_device ? ", " : "",
+                                 spec->panic_device ? "panic device" : ""),
+                    NULL);
+    }
+    for (size_t i = 0; i < spec->n_cdroms; i++) {
+        const CdromSpec *cdrom = spec->cdroms[i];
+        const char *boot =
+            cdrom->boot_order > 0 ? arena_printf(arena, ", boot %u", cdrom->boot_order) : "";
+        columns_row(facts, arena_printf(arena, "cd-rom %u", cdrom->index),
+                    arena_printf(arena, "%s%s", or_dash(cdrom->image), boot), NULL);
+    }
+}
+
 static void show_disks(const VmSpec *spec)
 {
     g_autoptr(VbColumns) disks =
@@ -148,6 +185,7 @@ static void show_vm(const Ctl *ctl, const VmEvent *event)
     show_state(facts, ctl->arena, event, vm);
     if (vm->spec != NULL) {
         show_spec(facts, ctl->arena, vm);
+        show_choices(facts, ctl->arena, vm->spec);
     }
     if (vm->tpm != NULL) {
         columns_row(facts, "tpm state",

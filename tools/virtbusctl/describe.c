@@ -139,6 +139,24 @@ static void confirm_host_down(Line *line, const void *body)
     say_uuid(line, "host ", command->host_uuid);
 }
 
+static void say_nic(Line *line, const char *verb, const NicSpec *nic)
+{
+    if (nic != NULL) {
+        say(line, "%s%sNIC %u (%s)", line->text->len > 0 ? ", " : "", verb, nic->index,
+            ENUM_LABEL(nic_type, nic->type));
+    }
+}
+
+static void attach_nic(Line *line, const void *body)
+{
+    say_nic(line, "", ((const AttachNic *)body)->nic);
+}
+
+static void detach_nic(Line *line, const void *body)
+{
+    say(line, "NIC %u", ((const DetachNic *)body)->index);
+}
+
 static void migrate_vm(Line *line, const void *body)
 {
     const MigrateVm *command = body;
@@ -392,12 +410,21 @@ static void domain_observed(Line *line, const void *body)
     say(line, report->running ? "running" : "not running");
 }
 
+static void attach_device(Line *line, const void *body)
+{
+    say_nic(line, "", ((const AttachDevice *)body)->nic);
+}
+
+static void detach_device(Line *line, const void *body)
+{
+    say_nic(line, "", ((const DetachDevice *)body)->nic);
+}
+
 static void device_changed(Line *line, const void *body)
 {
     const DeviceChanged *report = body;
-    if (report->hardware != NULL) {
-        say_hardware(line, report->hardware);
-    }
+    say_nic(line, "attached ", report->attached);
+    say_nic(line, "detached ", report->detached);
 }
 
 static void inventory(Line *line, const void *body)
@@ -469,7 +496,8 @@ static const struct {
     ROW(stop_domain),     ROW(volumes_created), ROW(volumes_deleted),   ROW(domain_started),
     ROW(domain_stopped),  ROW(domain_observed), ROW(device_changed),    ROW(inventory),
     ROW(vm_record),       ROW(volume_record),   ROW(deadline_elapsed),  ROW(undeliverable),
-    ROW(poisoned),
+    ROW(poisoned),        ROW(attach_nic),      ROW(detach_nic),        ROW(attach_device),
+    ROW(detach_device),
 };
 /* clang-format on */
 

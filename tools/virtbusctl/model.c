@@ -5,38 +5,24 @@
 
 #include "common/base/uuid.h"
 
-static void record_take(const Ctl *ctl, GHashTable *model, const ClientRecord *record)
-{
-    if (record->key == NULL) {
-        return;
-    }
-    ProtobufCMessage *message = client_record_message(record, ctl->arena);
-    if (message != NULL) {
-        g_hash_table_insert(model, g_strdup(record->key), message);
-    } else if (record->value == NULL) {
-        g_hash_table_remove(model, record->key);
-    }
-}
+typedef struct {
+    const Ctl *ctl;
+    GHashTable *model;
+} Reading;
 
-static gboolean records_read(const Ctl *ctl, VbClient *client, GHashTable *model, GError **error)
+static gboolean record_take(const ClientRecord *record, gpointer data)
 {
-    gint64 deadline_us = g_get_monotonic_time() + ctl->timeout_ms * G_TIME_SPAN_MILLISECOND;
-    for (;;) {
-        g_auto(ClientRecord) record = {0};
-        switch (client_next(client, deadline_us, &record, error)) {
-        case CLIENT_RECORD:
-            record_take(ctl, model, &record);
-            break;
-        case CLIENT_ENDS:
-            return TRUE;
-        case CLIENT_TIMEOUT:
-            g_set_error_literal(error, CTL_ERROR, CTL_UNREACHABLE,
-                                "the broker did not give all of the topic in time; see --timeout");
-            return FALSE;
-        case CLIENT_ERROR:
-            return FALSE;
-        }
+    const Reading *reading = data;
+    if (record->key == NULL) {
+        return TRUE;
     }
+    ProtobufCMessage *message = client_record_message(record, reading->ctl->arena);
+    if (message != NULL) {
+        g_hash_table_insert(reading->model, g_strdup(record->key), message);
+    } else if (record->value == NULL) {
+        g_hash_table_remove(reading->model, record->key);
+    }
+    return TRUE;
 }
 
 GHashTable *model_read(const Ctl *ctl, VbClient *client, VbTopic topic, GError **error)
@@ -51,7 +37,9 @@ GHashTable *model_read(const Ctl *ctl, VbClient *client, VbTopic topic, GError *
             return NULL;
         }
     }
-    gboolean ok = client_read_start(client, error) && records_read(ctl, client, model, error);
+    Reading reading = {ctl, model};
+    gboolean ok = client_read_start(client, error) &&
+                  client_read_to_end(client, ctl->timeout_ms, record_take, &reading, error);
     client_read_stop(client);
     return ok ? g_steal_pointer(&model) : NULL;
 }

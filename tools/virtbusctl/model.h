@@ -4,6 +4,9 @@
 #include "tools/virtbusctl/client.h"
 #include "virtbus/v1/virtbus.h"
 
+/* A heartbeat that is older than this is worth a look: agents send one every few seconds. */
+enum { HEARTBEAT_OLD_MS = 30000 };
+
 /* Key (char *) -> the last message (of the topic's type, in ctl's arena), read up to the topic's
  * present end. Keys without a value are left out. Free with g_hash_table_unref; NULL and an error.
  */

@@ -89,6 +89,19 @@ static VbDescription last_line(VbArena *arena, const Reply *reply)
     return (VbDescription){.text = arena_printf(arena, "%s%s", code, repeated), .tone = TONE_BAD};
 }
 
+/* Sends, and reads until the reply: shows nothing by itself. */
+static const VmEvent *command_send(const Ctl *ctl, VbClient *client, VmCommand *command,
+                                   gint64 begin_us, GError **error)
+{
+    command->sender = (char *)sender_make(ctl->arena);
+    const VmEvent *event = NULL;
+    if (client_produce(client, TOPIC_VM_COMMANDS, command->vm_uuid, command, error)) {
+        event = reply_await(ctl, client, command, begin_us, error);
+    }
+    client_read_stop(client);
+    return event;
+}
+
 const VmEvent *request_run(Ctl *ctl, VbClient *client, VmCommand *command, const char *what,
                            GError **error)
 {
@@ -97,7 +110,6 @@ const VmEvent *request_run(Ctl *ctl, VbClient *client, VmCommand *command, const
         uuid_random(ctl->request_id);
     }
     command->request_id = ctl->request_id;
-    command->sender = (char *)sender_make(ctl->arena);
     if (!events_start(client, command->vm_uuid, error)) {
         return NULL;
     }
@@ -108,15 +120,46 @@ const VmEvent *request_run(Ctl *ctl, VbClient *client, VmCommand *command, const
             .text = arena_printf(ctl->arena, "%s, request %s", what, command->request_id)};
         print_progress(0, first);
     }
-    const VmEvent *event = NULL;
-    if (client_produce(client, TOPIC_VM_COMMANDS, command->vm_uuid, command, error)) {
-        event = reply_await(ctl, client, command, begin_us, error);
-    }
-    client_read_stop(client);
+    const VmEvent *event = command_send(ctl, client, command, begin_us, error);
     if (event != NULL && !ctl->quiet) {
         print_progress(g_get_monotonic_time() - begin_us, last_line(ctl->arena, event->reply));
     }
     return event;
+}
+
+const VmRecord *request_record(Ctl *ctl, VbClient *client, const char *vm_uuid,
+                               CtlStatus *ret_status)
+{
+    char request_id[UUID_TEXT_BYTES];
+    g_autoptr(GError) error = NULL;
+    VmCommand *command = request_new(ctl, vm_uuid);
+    /* An id of its own: --request-id names the request that follows. */
+    uuid_random(request_id);
+    command->request_id = request_id;
+    command->command_case = VM_COMMAND__COMMAND_GET_VM;
+    command->get_vm = ARENA_MSG(ctl->arena, get_vm);
+    Ctl silent = *ctl;
+    silent.quiet = TRUE;
+    const VmEvent *event =
+        events_start(client, vm_uuid, &error)
+            ? command_send(&silent, client, command, g_get_monotonic_time(), &error)
+            : NULL;
+    if (event == NULL) {
+        *ret_status = ctl_fail(ctl, error);
+        return NULL;
+    }
+    if (event->reply->error != NULL) {
+        *ret_status = request_finish(ctl, event, NULL);
+        return NULL;
+    }
+    if (event->reply->vm == NULL || event->reply->vm->spec == NULL) {
+        g_set_error(&error, CTL_ERROR, CTL_FAILED,
+                    "VM %s has no configuration to start from: it is %s", vm_uuid,
+                    ENUM_LABEL(vm_status, event->status));
+        *ret_status = ctl_fail(ctl, error);
+        return NULL;
+    }
+    return event->reply->vm;
 }
 
 CtlStatus request_finish(const Ctl *ctl, const VmEvent *event, const char *done)
