@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Runs one suite and counts its single tests, as the test programs report them in TAP.
 
-usage: tally.py RESULT ctest BUILD_DIR JOBS LABEL...
-       tally.py RESULT programs PROGRAM...
+usage: tally.py RESULT SUITE ctest BUILD_DIR JOBS LABEL...
+       tally.py RESULT SUITE programs PROGRAM...
 
 It shows one line a program, and a failed program's whole output. RESULT gets one JSON object a
-program: passed, failed, skipped. Exit 1 when anything failed. A program that crashed, that ran out
-of time, that ran fewer tests than it announced, or none, counts as failed even when each test that
-it reported passed.
+program: its suite, its name, and the tests that passed, failed and were skipped. Exit 1 when
+anything failed. A program that crashed, that ran out of time, that ran fewer tests than it
+announced, or none, counts as failed even when each test that it reported passed.
 """
 import json
 import os
@@ -24,7 +24,7 @@ CTEST_END = re.compile(r"^ *\d+/\d+ Test +#(\d+): (\S+) \.+ *(.*?) +([\d.]+) sec
 
 def judge(name, lines, healthy, ending):
     """Counts the TAP in LINES. HEALTHY: the program ended with status 0; ENDING says how it did."""
-    passed, failed, skipped, announced, reported = 0, [], [], 0, 0
+    passed, failed, skipped, announced, reported = [], [], [], 0, 0
     for number, line in enumerate(lines):
         plan, test = PLAN.match(line), TAP.match(line)
         if plan:
@@ -37,8 +37,8 @@ def judge(name, lines, healthy, ending):
             elif test.group(1):
                 failed.append(test.group(4))
             else:
-                passed += 1
-    if not passed + len(failed) + len(skipped):
+                passed.append(test.group(4))
+    if not passed + failed + skipped:
         failed.append(f"{name} reported no test ({ending})")
     elif reported < announced:
         failed.append(f"{name} reported {reported} of {announced} tests ({ending})")
@@ -53,7 +53,7 @@ def is_tap(line):
 
 def show(result, lines, seconds):
     failed, skipped = len(result["failed"]), len(result["skipped"])
-    counts = f"{result['passed']:4} passed"
+    counts = f"{len(result['passed']):4} passed"
     counts += f", {failed} FAILED" if failed else ""
     counts += f", {skipped} skipped" if skipped else ""
     print(f"  {result['name']:<28}{seconds:8.2f} s  {counts}", flush=True)
@@ -101,20 +101,20 @@ def run_programs(programs):
 
 
 def main():
-    result_path, kind, *rest = sys.argv[1:]
+    result_path, suite, kind, *rest = sys.argv[1:]
     runs = run_ctest(rest[0], rest[1], rest[2:]) if kind == "ctest" else run_programs(rest)
     count = bad = 0
     with open(result_path, "a", encoding="utf-8") as file:
         for result, lines, seconds in runs:
             show(result, lines, seconds)
-            print(json.dumps(result), file=file, flush=True)
+            print(json.dumps({"suite": suite, **result}), file=file, flush=True)
             count += 1
             bad += bool(result["failed"])
         if not count:
             name = " ".join(rest)
             print(f"  no test found: {name}")
-            print(json.dumps({"name": name, "passed": 0, "failed": [f"{name}: no test found"],
-                              "skipped": []}), file=file)
+            print(json.dumps({"suite": suite, "name": name, "passed": [],
+                              "failed": [f"{name}: no test found"], "skipped": []}), file=file)
     return 1 if bad or not count else 0
 
 
