@@ -148,6 +148,9 @@ void stack_start(Stack *stack, StackDaemon daemon)
     } else {
         add(argv, "--instance.id", "e2e");
     }
+    for (char **word = stack->options[daemon]; word != NULL && *word != NULL; word++) {
+        g_ptr_array_add(argv, g_strdup(*word));
+    }
     g_ptr_array_add(argv, NULL);
     stack->daemons[daemon] = spawn(stack, (const char *const *)argv->pdata, log, TRUE);
 }
@@ -156,6 +159,19 @@ void stack_set_run_dir(Stack *stack, const char *name)
 {
     g_free(stack->run_dir);
     stack->run_dir = g_build_filename(stack->folder, name, NULL);
+}
+
+void stack_set_options(Stack *stack, StackDaemon daemon, ...)
+{
+    g_autoptr(GStrvBuilder) options = g_strv_builder_new();
+    va_list words;
+    va_start(words, daemon);
+    for (const char *word; (word = va_arg(words, const char *)) != NULL;) {
+        g_strv_builder_add(options, word);
+    }
+    va_end(words);
+    g_strfreev(stack->options[daemon]);
+    stack->options[daemon] = g_strv_builder_end(options);
 }
 
 void stack_signal(Stack *stack, StackDaemon daemon, int signal)
@@ -330,6 +346,9 @@ void stack_free(Stack *stack)
     g_free(lab_run(remove));
     g_hash_table_unref(stack->cursors);
     g_ptr_array_unref(stack->events);
+    for (StackDaemon daemon = 0; daemon < STACK_N_DAEMONS; daemon++) {
+        g_strfreev(stack->options[daemon]);
+    }
     g_free(stack->run_dir);
     g_free(stack->host_uuid);
     g_free(stack->prefix);

@@ -26,7 +26,8 @@ typedef struct {
     char *folder; /* storage/, agent/, run/, serial/, and NAME.log of each daemon. */
     char *prefix;
     char *host_uuid;
-    char *run_dir; /* Of the agent: sockets. */
+    char *run_dir;                   /* Of the agent: sockets. */
+    char **options[STACK_N_DAEMONS]; /* Beyond those that each daemon always gets; may be NULL. */
     GSubprocess *daemons[STACK_N_DAEMONS];
     guint16 ports[STACK_N_DAEMONS];
     GSubprocess *follower; /* `virtbusctl events --follow`, into folder/events.json. */
@@ -51,6 +52,8 @@ void stack_await_ready(Stack *stack);
 
 /* A folder of that name in stack->folder is the agent's run.dir from its next start on. */
 void stack_set_run_dir(Stack *stack, const char *name);
+/* Words that are added to the daemon's command line from its next start on; up to NULL. */
+void stack_set_options(Stack *stack, StackDaemon daemon, ...) G_GNUC_NULL_TERMINATED;
 
 typedef gboolean (*StackCondition)(gpointer data);
 void stack_await(Stack *stack, const char *what, StackCondition condition, gpointer data);
