@@ -66,7 +66,7 @@ int kafka_partitions(rd_kafka_t *handle, const char *topic, int timeout_ms, GErr
 
 /* The health condition "broker", its metrics and its two log lines. kafka_broker_check asks a broker
  * only while the condition is unmet; kafka_broker_probe asks in any case, and believes the third
- * silence in a row. Each takes at most `timeout_ms`: call it about once a second. */
+ * silence in a row. Each takes at most `timeout_ms`. */
 void kafka_broker_check(rd_kafka_t *handle, int timeout_ms);
 void kafka_broker_probe(rd_kafka_t *handle, int timeout_ms);
 

@@ -428,7 +428,7 @@ gboolean agent_bus_is_assigned(VbAgentBus *bus)
 
 gboolean agent_bus_check(VbAgentBus *bus)
 {
-    kafka_broker_check(bus->producer, CHECK_TIMEOUT_MS);
+    kafka_broker_probe(bus->producer, CHECK_TIMEOUT_MS);
     return kafka_partitions(bus->producer, bus->topic, CHECK_TIMEOUT_MS, NULL) != 0;
 }
 

@@ -153,8 +153,9 @@ static gboolean state_lock(const char *state_dir, GError **error)
     g_autofree char *path = g_build_filename(state_dir, "lock", NULL);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        return fail(error, "cannot lock %s: %s; does another agent run on this state.dir?", path,
-                    g_strerror(errno));
+        const char *question =
+            errno == EWOULDBLOCK ? "; does another agent run on this state.dir?" : "";
+        return fail(error, "cannot lock %s: %s%s", path, g_strerror(errno), question);
     }
     return TRUE;
 }
