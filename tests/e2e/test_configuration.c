@@ -19,7 +19,7 @@
 
 #include "tests/lib/boot_media.h"
 #include "tests/lib/lab_guest.h"
-#include "tests/lib/stack.h"
+#include "tests/lib/stack_vm.h"
 
 enum { SECTOR_BYTES = 512, SOCKET_TIMEOUT_S = 30 };
 
@@ -27,53 +27,22 @@ static Stack *stack;
 
 /* ---- VMs */
 
-typedef struct {
-    char uuid[UUID_TEXT_BYTES];
-} Vm;
-
-static Vm vm_new(void)
-{
-    Vm vm;
-    uuid_random(vm.uuid);
-    return vm;
-}
-
-/* The words that every VM here shares, and those of this one. */
-#define WORDS(vm, ...)                                                                             \
-    "vm", "create", "--uuid", (vm)->uuid, "--name", "A configuration", __VA_ARGS__, NULL
-#define CREATE(vm, ...)               stack_answer_free(stack_done(stack, WORDS(vm, __VA_ARGS__)))
-#define CREATE_REFUSED(vm, code, ...) stack_refused(stack, code, WORDS(vm, __VA_ARGS__))
-#define SMALL                         "--platform", "linux", "--vcpus", "1", "--memory", "64MiB", "--storage", "local:local"
+#define NAME "--name", "A configuration"
+/* A VM of these words; its uuid (g_free). */
+#define VM_NEW(...) stack_vm_new(stack, NAME, __VA_ARGS__, NULL)
+/* Such a VM is refused; the answer. */
+#define VM_REFUSED(code, ...) stack_refused(stack, code, "vm", "create", NAME, __VA_ARGS__, NULL)
+#define SMALL                 "--platform", "linux", "--vcpus", "1", "--memory", "64MiB", "--storage", "local:local"
 #define UEFI                                                                                       \
     "--platform", "linux", "--firmware", "uefi", "--vcpus", "1", "--memory", "128MiB",             \
         "--storage", "local:local", "--disk", "1MiB"
 
-static void start(const Vm *vm)
-{
-    stack_answer_free(stack_done(stack, "vm", "start", vm->uuid, "--host", stack->host_uuid, NULL));
-}
-
-/* The sentence of the refusal (g_free); nothing lives after it. */
-static char *start_refused(const Vm *vm, ErrorCode code)
-{
-    g_autoptr(StackAnswer) answer =
-        stack_refused(stack, code, "vm", "start", vm->uuid, "--host", stack->host_uuid, NULL);
-    g_autofree char *live = stack_live(stack, vm->uuid);
-    assert_string_equal(live, "");
-    return g_strdup(answer->reason);
-}
-
-static void stop(const Vm *vm)
-{
-    stack_answer_free(stack_done(stack, "vm", "stop", vm->uuid, "--force", NULL));
-}
-
 /* Changes a specification in place. */
 typedef void (*Edit)(JsonObject *spec);
 
-static void update(const Vm *vm, Edit edit)
+static void update(const char *vm, Edit edit)
 {
-    g_autoptr(StackAnswer) answer = stack_done(stack, "vm", "show", vm->uuid, NULL);
+    g_autoptr(StackAnswer) answer = stack_done(stack, "vm", "show", vm, NULL);
     JsonObject *shown = json_node_get_object(answer->json);
     JsonObject *record = json_object_get_object_member(shown, "vm");
     JsonNode *spec = json_object_get_member(record, "spec");
@@ -81,7 +50,7 @@ static void update(const Vm *vm, Edit edit)
     g_autofree char *text = json_to_string(spec, FALSE);
     g_autofree char *path = g_build_filename(stack->folder, "spec.json", NULL);
     assert_true(g_file_set_contents(path, text, -1, NULL));
-    stack_answer_free(stack_done(stack, "vm", "update", vm->uuid, "--spec", path, NULL));
+    stack_answer_free(stack_done(stack, "vm", "update", vm, "--spec", path, NULL));
 }
 
 static JsonObject *nth(JsonObject *spec, const char *list, guint i)
@@ -91,21 +60,20 @@ static JsonObject *nth(JsonObject *spec, const char *list, guint i)
 
 /* ---- The running guest */
 
-static char *virsh(const Vm *vm, const char *verb)
+static char *virsh(const char *vm, const char *verb)
 {
-    return stack_run(stack, STACK_VIRSH, verb, vm->uuid, NULL);
+    return stack_run(stack, STACK_VIRSH, verb, vm, NULL);
 }
 
-static char *monitor(const Vm *vm, const char *command)
+static char *monitor(const char *vm, const char *command)
 {
-    return stack_run(stack, STACK_VIRSH, "qemu-monitor-command", "--hmp", vm->uuid, command, NULL);
+    return stack_run(stack, STACK_VIRSH, "qemu-monitor-command", "--hmp", vm, command, NULL);
 }
 
 /* A NUL-terminated copy of QEMU's command line, its words apart by spaces. */
-static char *command_line(const Vm *vm)
+static char *command_line(const char *vm)
 {
-    g_autofree char *file =
-        g_strdup_printf("%s/libvirt/run/libvirt/qemu/vb-%s.pid", lab_env("VIRTBUS_LAB"), vm->uuid);
+    g_autofree char *file = stack_vm_libvirt_file(vm, "pid");
     g_autofree char *pid = NULL;
     char *line = NULL;
     gsize size_bytes = 0;
@@ -119,7 +87,7 @@ static char *command_line(const Vm *vm)
 }
 
 /* What QEMU says of one device and of what is on it, "nic/0" as "nic-0". */
-static char *device(const Vm *vm, const char *name)
+static char *device(const char *vm, const char *name)
 {
     g_autofree char *tree = monitor(vm, "info qtree");
     g_autofree char *id = g_strdup_printf(", id \"ua-%s\"", name);
@@ -154,9 +122,9 @@ static void assert_lacks(const char *text, const char *part)
     }
 }
 
-static char *serial_path(const Vm *vm)
+static char *serial_path(const char *vm)
 {
-    return g_strdup_printf("%s/serial/%s.serial.log", stack->folder, vm->uuid);
+    return g_strdup_printf("%s/serial/%s.serial.log", stack->folder, vm);
 }
 
 typedef struct {
@@ -173,7 +141,7 @@ static gboolean is_printed(gpointer data)
 }
 
 /* Until the log of the serial console holds just this. */
-static void await_serial(const Vm *vm, const char *text)
+static void await_serial(const char *vm, const char *text)
 {
     g_autofree char *path = serial_path(vm);
     g_autofree char *what = g_strdup_printf("the serial log is \"%s\"", text);
@@ -207,9 +175,9 @@ static GBytes *content(const char *path)
 }
 
 /* The volume of disk `index`. */
-static JsonNode *disk_volume(const Vm *vm, const char *index)
+static JsonNode *disk_volume(const char *vm, const char *index)
 {
-    g_autoptr(StackAnswer) answer = stack_done(stack, "volume", "list", vm->uuid, NULL);
+    g_autoptr(StackAnswer) answer = stack_done(stack, "volume", "list", vm, NULL);
     g_autoptr(JsonNode) all = json_path_query("$.volumes[*]", answer->json, NULL);
     JsonArray *volumes = json_node_get_array(all);
     for (guint i = 0; i < json_array_get_length(volumes); i++) {
@@ -219,11 +187,11 @@ static JsonNode *disk_volume(const Vm *vm, const char *index)
             return json_node_copy(volume);
         }
     }
-    stack_fail(stack, "VM %s has no volume for disk %s", vm->uuid, index);
+    stack_fail(stack, "VM %s has no volume for disk %s", vm, index);
 }
 
 /* Checks that the volume lies where S13 says, and that qemu-img finds this in it. Its path. */
-static char *assert_disk(const Vm *vm, const char *index, const char *folder, const char *format,
+static char *assert_disk(const char *vm, const char *index, const char *folder, const char *format,
                          const char *size_bytes)
 {
     g_autoptr(JsonNode) volume = disk_volume(vm, index);
@@ -260,17 +228,17 @@ static void swap_disks(JsonObject *spec)
 static void boot_order_chooses_the_disk(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
     image_disk("a.img", BOOT_PRINTS, 'A');
     image_disk("b.img", BOOT_PRINTS, 'B');
-    CREATE(&vm, SMALL, "--serial", "--disk", "image=a.img,boot=1", "--disk", "image=b.img,boot=2");
-    start(&vm);
-    await_serial(&vm, "A");
-    stop(&vm);
-    update(&vm, swap_disks);
-    start(&vm);
-    await_serial(&vm, "AB");
-    stop(&vm);
+    g_autofree char *vm =
+        VM_NEW(SMALL, "--serial", "--disk", "image=a.img,boot=1", "--disk", "image=b.img,boot=2");
+    stack_vm_start(stack, vm);
+    await_serial(vm, "A");
+    stack_vm_force_stop(stack, vm);
+    update(vm, swap_disks);
+    stack_vm_start(stack, vm);
+    await_serial(vm, "AB");
+    stack_vm_force_stop(stack, vm);
 }
 
 static void disk_first(JsonObject *spec)
@@ -282,24 +250,24 @@ static void disk_first(JsonObject *spec)
 static void cdrom_boots_by_its_order_and_is_readonly(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
     g_autofree char *iso = image_path("boot.iso");
     boot_media_iso(iso, 'C');
     image_disk("a.img", BOOT_PRINTS, 'A');
     g_autoptr(GBytes) before = content(iso);
-    CREATE(&vm, SMALL, "--serial", "--disk", "image=a.img,boot=2", "--cdrom", "boot.iso,boot=1");
-    start(&vm);
-    await_serial(&vm, "C");
-    g_autofree char *blocks = monitor(&vm, "info block");
+    g_autofree char *vm =
+        VM_NEW(SMALL, "--serial", "--disk", "image=a.img,boot=2", "--cdrom", "boot.iso,boot=1");
+    stack_vm_start(stack, vm);
+    await_serial(vm, "C");
+    g_autofree char *blocks = monitor(vm, "info block");
     g_autofree char *line = g_strdup_printf("%s (raw, read-only)", iso);
     assert_has(blocks, line);
-    g_autofree char *drive = device(&vm, "cdrom-0");
+    g_autofree char *drive = device(vm, "cdrom-0");
     assert_true(g_str_has_prefix(drive, "dev: ide-cd,"));
-    stop(&vm);
-    update(&vm, disk_first);
-    start(&vm);
-    await_serial(&vm, "CA");
-    stop(&vm);
+    stack_vm_force_stop(stack, vm);
+    update(vm, disk_first);
+    stack_vm_start(stack, vm);
+    await_serial(vm, "CA");
+    stack_vm_force_stop(stack, vm);
     g_autoptr(GBytes) after = content(iso);
     assert_true(g_bytes_equal(after, before));
 }
@@ -307,43 +275,40 @@ static void cdrom_boots_by_its_order_and_is_readonly(void **state)
 static void empty_drive_and_raw_image_in_a_drive(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
     image_disk("a.img", BOOT_PRINTS, 'A');
     image_disk("raw.img", BOOT_PRINTS, 'R');
-    CREATE(&vm, SMALL, "--serial", "--disk", "image=a.img", "--cdrom", "", "--cdrom", "raw.img");
-    start(&vm);
-    await_serial(&vm, "A");
-    g_autofree char *blocks = monitor(&vm, "info block");
+    g_autofree char *vm =
+        VM_NEW(SMALL, "--serial", "--disk", "image=a.img", "--cdrom", "", "--cdrom", "raw.img");
+    stack_vm_start(stack, vm);
+    await_serial(vm, "A");
+    g_autofree char *blocks = monitor(vm, "info block");
     assert_has(blocks, "ua-cdrom-0: [not inserted]");
     assert_has(blocks, "images/raw.img (raw, read-only)");
-    stop(&vm);
+    stack_vm_force_stop(stack, vm);
 }
 
 static void missing_image_of_a_drive_is_refused(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
-    CREATE(&vm, SMALL, "--disk", "1MiB", "--cdrom", "nowhere.iso");
-    g_autofree char *reason = start_refused(&vm, ERROR_CODE_IMAGE_NOT_FOUND);
-    assert_has(reason, "images/nowhere.iso");
+    g_autofree char *vm = VM_NEW(SMALL, "--disk", "1MiB", "--cdrom", "nowhere.iso");
+    stack_vm_start_refused(stack, vm, ERROR_CODE_IMAGE_NOT_FOUND, "images/nowhere.iso");
 }
 
 static void serial_console_has_a_pty_and_a_log(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
     image_disk("a.img", BOOT_PRINTS, 'A');
-    CREATE(&vm, SMALL, "--serial", "--disk", "image=a.img");
-    start(&vm);
-    await_serial(&vm, "A");
-    g_autofree char *tty = virsh(&vm, "ttyconsole");
+    g_autofree char *vm = VM_NEW(SMALL, "--serial", "--disk", "image=a.img");
+    stack_vm_start(stack, vm);
+    await_serial(vm, "A");
+    g_autofree char *tty = virsh(vm, "ttyconsole");
     struct stat facts;
     assert_int_equal(stat(g_strstrip(tty), &facts), 0);
     assert_true(S_ISCHR(facts.st_mode));
-    stop(&vm);
-    start(&vm);
-    await_serial(&vm, "AA"); /* The log goes on. */
-    stop(&vm);
+    stack_vm_force_stop(stack, vm);
+    stack_vm_start(stack, vm);
+    await_serial(vm, "AA"); /* The log goes on. */
+    stack_vm_force_stop(stack, vm);
 }
 
 /* ---- Disks */
@@ -351,24 +316,24 @@ static void serial_console_has_a_pty_and_a_log(void **state)
 static void data_disks_are_made_as_asked(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
     image_disk("a.img", BOOT_PRINTS, 'A');
-    CREATE(&vm, SMALL, "--serial", "--disk", "3MiB,type=data", "--disk", "image=a.img,type=root",
-           "--disk", "2MiB,format=raw", "--disk", "4MiB,image=a.img,bus=sata", "--disk",
-           "1MiB,bus=scsi,iops=100", "--disk", "image=a.img,format=raw");
-    start(&vm);
-    await_serial(&vm, "A"); /* The root disk boots, though it is the second one. */
-    g_autofree char *targets = stack_run(stack, STACK_VIRSH, "domblklist", vm.uuid, NULL);
-    g_autofree char *blocks = monitor(&vm, "info qtree");
-    g_autofree char *throttle = monitor(&vm, "info block");
+    g_autofree char *vm =
+        VM_NEW(SMALL, "--serial", "--disk", "3MiB,type=data", "--disk", "image=a.img,type=root",
+               "--disk", "2MiB,format=raw", "--disk", "4MiB,image=a.img,bus=sata", "--disk",
+               "1MiB,bus=scsi,iops=100", "--disk", "image=a.img,format=raw");
+    stack_vm_start(stack, vm);
+    await_serial(vm, "A"); /* The root disk boots, though it is the second one. */
+    g_autofree char *targets = stack_run(stack, STACK_VIRSH, "domblklist", vm, NULL);
+    g_autofree char *blocks = monitor(vm, "info qtree");
+    g_autofree char *throttle = monitor(vm, "info block");
     assert_has(throttle, " iops=100 ");
-    stop(&vm);
-    g_autofree char *empty = assert_disk(&vm, "0", "dataVolumes", "qcow2", "3145728");
-    g_autofree char *root = assert_disk(&vm, "1", "rootVolumes", "qcow2", "1048576");
-    g_autofree char *raw = assert_disk(&vm, "2", "dataVolumes", "raw", "2097152");
-    g_autofree char *grown = assert_disk(&vm, "3", "dataVolumes", "qcow2", "4194304");
-    g_autofree char *scsi = assert_disk(&vm, "4", "dataVolumes", "qcow2", "1048576");
-    g_autofree char *raw_copy = assert_disk(&vm, "5", "dataVolumes", "raw", "1048576");
+    stack_vm_force_stop(stack, vm);
+    g_autofree char *empty = assert_disk(vm, "0", "dataVolumes", "qcow2", "3145728");
+    g_autofree char *root = assert_disk(vm, "1", "rootVolumes", "qcow2", "1048576");
+    g_autofree char *raw = assert_disk(vm, "2", "dataVolumes", "raw", "2097152");
+    g_autofree char *grown = assert_disk(vm, "3", "dataVolumes", "qcow2", "4194304");
+    g_autofree char *scsi = assert_disk(vm, "4", "dataVolumes", "qcow2", "1048576");
+    g_autofree char *raw_copy = assert_disk(vm, "5", "dataVolumes", "raw", "1048576");
     const char *const order[] = {"vda", empty, "vdb", root, "vdc", raw, "sda", grown, "sdb", scsi};
     for (guint i = 0; i < G_N_ELEMENTS(order); i++) {
         assert_has(targets, order[i]);
@@ -397,21 +362,19 @@ static void assert_backed_by(const char *overlay, const char *image, const char 
 static void overlay_takes_the_writes_and_the_image_stays(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
-    Vm copied = vm_new();
     image_disk("w.img", BOOT_WRITES, 'W');
     g_autofree char *image = image_path("w.img");
     g_autoptr(GBytes) before = content(image);
-    CREATE(&vm, SMALL, "--serial", "--disk", "image=w.img,mode=overlay");
-    CREATE(&copied, SMALL, "--serial", "--disk", "image=w.img,mode=copy");
-    start(&vm);
-    start(&copied);
-    await_serial(&vm, "W");
-    await_serial(&copied, "W");
-    stop(&vm);
-    stop(&copied);
-    g_autofree char *overlay = assert_disk(&vm, "0", "rootVolumes", "qcow2", "1048576");
-    g_autofree char *copy = assert_disk(&copied, "0", "rootVolumes", "qcow2", "1048576");
+    g_autofree char *vm = VM_NEW(SMALL, "--serial", "--disk", "image=w.img,mode=overlay");
+    g_autofree char *copied = VM_NEW(SMALL, "--serial", "--disk", "image=w.img,mode=copy");
+    stack_vm_start(stack, vm);
+    stack_vm_start(stack, copied);
+    await_serial(vm, "W");
+    await_serial(copied, "W");
+    stack_vm_force_stop(stack, vm);
+    stack_vm_force_stop(stack, copied);
+    g_autofree char *overlay = assert_disk(vm, "0", "rootVolumes", "qcow2", "1048576");
+    g_autofree char *copy = assert_disk(copied, "0", "rootVolumes", "qcow2", "1048576");
     g_autofree char *about_copy = stack_run(stack, "qemu-img", "info", copy, NULL);
     assert_backed_by(overlay, image, "raw");
     assert_lacks(about_copy, "backing file");
@@ -428,31 +391,29 @@ static void overlay_takes_the_writes_and_the_image_stays(void **state)
 static void overlay_may_be_larger_than_its_qcow2_image(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
     image_disk("a.img", BOOT_PRINTS, 'A');
     g_autofree char *raw = image_path("a.img");
     g_autofree char *image = image_path("a.qcow2");
     g_free(stack_run(stack, "qemu-img", "convert", "-O", "qcow2", raw, image, NULL));
-    CREATE(&vm, SMALL, "--serial", "--disk", "5MiB,image=a.qcow2,mode=overlay");
-    start(&vm);
-    await_serial(&vm, "A");
-    stop(&vm);
-    g_autofree char *overlay = assert_disk(&vm, "0", "rootVolumes", "qcow2", "5242880");
+    g_autofree char *vm = VM_NEW(SMALL, "--serial", "--disk", "5MiB,image=a.qcow2,mode=overlay");
+    stack_vm_start(stack, vm);
+    await_serial(vm, "A");
+    stack_vm_force_stop(stack, vm);
+    g_autofree char *overlay = assert_disk(vm, "0", "rootVolumes", "qcow2", "5242880");
     assert_backed_by(overlay, image, "qcow2");
 }
 
 static void bus_boots(const char *platform, const char *disk, const char *model)
 {
-    Vm vm = vm_new();
     image_disk("a.img", BOOT_PRINTS, 'A');
-    CREATE(&vm, "--platform", platform, "--vcpus", "1", "--memory", "64MiB", "--storage",
-           "local:local", "--serial", "--disk", disk);
-    start(&vm);
-    await_serial(&vm, "A");
-    g_autofree char *found = device(&vm, "disk-0");
+    g_autofree char *vm = VM_NEW("--platform", platform, "--vcpus", "1", "--memory", "64MiB",
+                                 "--storage", "local:local", "--serial", "--disk", disk);
+    stack_vm_start(stack, vm);
+    await_serial(vm, "A");
+    g_autofree char *found = device(vm, "disk-0");
     g_autofree char *begin = g_strdup_printf("dev: %s,", model);
     assert_true(g_str_has_prefix(found, begin));
-    stop(&vm);
+    stack_vm_force_stop(stack, vm);
 }
 
 static void each_bus_boots_and_the_platform_has_a_default(void **state)
@@ -467,18 +428,13 @@ static void each_bus_boots_and_the_platform_has_a_default(void **state)
 static void missing_image_of_a_disk_is_refused(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
-    CREATE(&vm, SMALL, "--disk", "1MiB", "--disk", "image=nowhere.img");
-    g_autofree char *before = stack_storage(stack);
-    g_autofree char *reason = start_refused(&vm, ERROR_CODE_IMAGE_NOT_FOUND);
-    assert_has(reason, "nowhere.img");
-    g_autofree char *after = stack_storage(stack);
-    assert_string_equal(after, before);
+    g_autofree char *vm = VM_NEW(SMALL, "--disk", "1MiB", "--disk", "image=nowhere.img");
+    stack_vm_start_refused_without_trace(stack, vm, ERROR_CODE_IMAGE_NOT_FOUND, "nowhere.img");
 }
 
 /* ---- NICs */
 
-static void assert_nic(const Vm *vm, const char *name, const char *model)
+static void assert_nic(const char *vm, const char *name, const char *model)
 {
     g_autofree char *nic = device(vm, name);
     g_autofree char *begin = g_strdup_printf("dev: %s,", model);
@@ -489,11 +445,11 @@ static void assert_nic(const Vm *vm, const char *name, const char *model)
 
 static void default_model(const char *flag, const char *platform, const char *model)
 {
-    Vm vm = vm_new();
-    CREATE(&vm, "--vcpus", "1", "--memory", "32MiB", "--nic", "user", flag, platform);
-    start(&vm);
-    assert_nic(&vm, "nic-0", model);
-    stop(&vm);
+    g_autofree char *vm =
+        VM_NEW("--vcpus", "1", "--memory", "32MiB", "--nic", "user", flag, platform);
+    stack_vm_start(stack, vm);
+    assert_nic(vm, "nic-0", model);
+    stack_vm_force_stop(stack, vm);
 }
 
 static void default_model_follows_the_platform(void **state)
@@ -511,37 +467,36 @@ static void image_platform_counts_where_the_vm_has_none(void **state)
     (void)state;
     default_model("--image-platform", "linux", "virtio-net-pci");
     default_model("--image-platform", "windows", "e1000");
-    Vm vm = vm_new();
-    CREATE(&vm, "--vcpus", "1", "--memory", "32MiB", "--nic", "user", "--platform", "windows",
-           "--image-platform", "linux");
-    start(&vm);
-    assert_nic(&vm, "nic-0", "e1000");
-    stop(&vm);
+    g_autofree char *vm = VM_NEW("--vcpus", "1", "--memory", "32MiB", "--nic", "user", "--platform",
+                                 "windows", "--image-platform", "linux");
+    stack_vm_start(stack, vm);
+    assert_nic(vm, "nic-0", "e1000");
+    stack_vm_force_stop(stack, vm);
 }
 
 static void explicit_model_is_kept(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
-    CREATE(&vm, "--platform", "linux", "--vcpus", "1", "--memory", "32MiB", "--nic",
-           "user,model=e1000", "--nic", "user,model=e1000e", "--nic", "user,model=rtl8139", "--nic",
-           "user,model=virtio-non-transitional,mac=52:54:00:12:34:56,mtu=1400");
-    start(&vm);
-    assert_nic(&vm, "nic-0", "e1000");
-    assert_nic(&vm, "nic-1", "e1000e");
-    assert_nic(&vm, "nic-2", "rtl8139");
-    assert_nic(&vm, "nic-3", "virtio-net-pci-non-transitional");
-    g_autofree char *nic = device(&vm, "nic-3");
+    g_autofree char *vm =
+        VM_NEW("--platform", "linux", "--vcpus", "1", "--memory", "32MiB", "--nic",
+               "user,model=e1000", "--nic", "user,model=e1000e", "--nic", "user,model=rtl8139",
+               "--nic", "user,model=virtio-non-transitional,mac=52:54:00:12:34:56,mtu=1400");
+    stack_vm_start(stack, vm);
+    assert_nic(vm, "nic-0", "e1000");
+    assert_nic(vm, "nic-1", "e1000e");
+    assert_nic(vm, "nic-2", "rtl8139");
+    assert_nic(vm, "nic-3", "virtio-net-pci-non-transitional");
+    g_autofree char *nic = device(vm, "nic-3");
     assert_has(nic, "mac = \"52:54:00:12:34:56\"");
     assert_has(nic, "host_mtu = 1400 ");
-    stop(&vm);
+    stack_vm_force_stop(stack, vm);
 }
 
 /* Of the one port of this VM. */
-static char *port_column(const Vm *vm, const char *column)
+static char *port_column(const char *vm, const char *column)
 {
     g_autofree char *db = g_strdup_printf("--db=%s", lab_env("OVS_DB"));
-    g_autofree char *id = g_strdup_printf("external_ids:virtbus-vm=%s", vm->uuid);
+    g_autofree char *id = g_strdup_printf("external_ids:virtbus-vm=%s", vm);
     g_autofree char *columns = g_strdup_printf("--columns=%s", column);
     return stack_run(stack, "ovs-vsctl", "--timeout=10", db, "--bare", columns, "find", "Interface",
                      id, NULL);
@@ -550,47 +505,42 @@ static char *port_column(const Vm *vm, const char *column)
 static void vhost_user_nic_has_its_queues_and_mtu(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
-    CREATE(&vm, "--platform", "linux", "--vcpus", "2", "--memory", "64MiB", "--nic",
-           "vhost-user,queues=8,mtu=1450");
-    start(&vm);
-    g_autofree char *nic = device(&vm, "nic-0");
+    g_autofree char *vm = VM_NEW("--platform", "linux", "--vcpus", "2", "--memory", "64MiB",
+                                 "--nic", "vhost-user,queues=8,mtu=1450");
+    stack_vm_start(stack, vm);
+    g_autofree char *nic = device(vm, "nic-0");
     assert_true(g_str_has_prefix(nic, "dev: virtio-net-pci,"));
     assert_has(nic, "mq = true");
     assert_has(nic, "vectors = 6 "); /* Two for each queue pair, and two more. */
     assert_has(nic, "host_mtu = 1450 ");
-    g_autofree char *line = command_line(&vm);
+    g_autofree char *line = command_line(vm);
     assert_has(line, "\"queues\":2");
-    g_autofree char *options = port_column(&vm, "options");
-    g_autofree char *mtu = port_column(&vm, "mtu_request");
-    assert_has(options, vm.uuid);
+    g_autofree char *options = port_column(vm, "options");
+    g_autofree char *mtu = port_column(vm, "mtu_request");
+    assert_has(options, vm);
     assert_string_equal(g_strstrip(mtu), "1450");
-    g_autoptr(StackAnswer) answer = stack_done(stack, "vm", "show", vm.uuid, NULL);
-    g_autofree char *queues = stack_text(answer->json, "vm.hardware.nics[0].queues");
-    assert_string_equal(queues, "2");
-    stop(&vm);
+    stack_vm_shows(stack, vm, "vm.hardware.nics[0].queues", "2");
+    stack_vm_force_stop(stack, vm);
 }
 
 static void one_queue_unless_asked(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
-    CREATE(&vm, "--platform", "linux", "--vcpus", "2", "--memory", "64MiB", "--nic", "vhost-user");
-    start(&vm);
-    g_autofree char *nic = device(&vm, "nic-0");
+    g_autofree char *vm =
+        VM_NEW("--platform", "linux", "--vcpus", "2", "--memory", "64MiB", "--nic", "vhost-user");
+    stack_vm_start(stack, vm);
+    g_autofree char *nic = device(vm, "nic-0");
     assert_has(nic, "mq = false");
-    stop(&vm);
+    stack_vm_force_stop(stack, vm);
 }
 
 /* A bridge would be on the machine itself, so the test makes none: golden XML shows the rest. */
 static void unknown_bridge_is_refused_by_name(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
-    CREATE(&vm, "--platform", "linux", "--vcpus", "1", "--memory", "32MiB", "--nic",
-           "bridge,bridge=vb-nowhere");
-    g_autofree char *reason = start_refused(&vm, ERROR_CODE_HYPERVISOR);
-    assert_has(reason, "vb-nowhere");
+    g_autofree char *vm = VM_NEW("--platform", "linux", "--vcpus", "1", "--memory", "32MiB",
+                                 "--nic", "bridge,bridge=vb-nowhere");
+    stack_vm_start_refused(stack, vm, ERROR_CODE_HYPERVISOR, "vb-nowhere");
 }
 
 /* ---- Memory that a vhost-user back end can map */
@@ -598,37 +548,34 @@ static void unknown_bridge_is_refused_by_name(void **state)
 static void vhost_user_shares_the_guests_memory(void **state)
 {
     (void)state;
-    Vm with = vm_new();
-    Vm without = vm_new();
-    CREATE(&with, "--platform", "linux", "--vcpus", "1", "--memory", "64MiB", "--nic",
-           "vhost-user");
-    CREATE(&without, "--platform", "linux", "--vcpus", "1", "--memory", "64MiB", "--nic", "user");
-    start(&with);
-    start(&without);
-    g_autofree char *line = command_line(&with);
+    g_autofree char *with =
+        VM_NEW("--platform", "linux", "--vcpus", "1", "--memory", "64MiB", "--nic", "vhost-user");
+    g_autofree char *without =
+        VM_NEW("--platform", "linux", "--vcpus", "1", "--memory", "64MiB", "--nic", "user");
+    stack_vm_start(stack, with);
+    stack_vm_start(stack, without);
+    g_autofree char *line = command_line(with);
     assert_has(line, "\"qom-type\":\"memory-backend-memfd\"");
     assert_has(line, "\"share\":true");
-    g_autofree char *plain = command_line(&without);
+    g_autofree char *plain = command_line(without);
     assert_lacks(plain, "memory-backend-memfd");
-    stop(&with);
-    stop(&without);
+    stack_vm_force_stop(stack, with);
+    stack_vm_force_stop(stack, without);
 }
 
 static void huge_pages_that_are_not_there_are_refused(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
     g_autofree char *path = g_build_filename(stack->folder, "huge.json", NULL);
     assert_true(g_file_set_contents(path, "{\"huge_page_bytes\": 1073741824}", -1, NULL));
-    CREATE(&vm, "--spec", path, "--platform", "linux", "--vcpus", "1", "--memory", "1GiB", "--nic",
-           "user");
-    g_autofree char *reason = start_refused(&vm, ERROR_CODE_HYPERVISOR);
-    assert_has(reason, "huge");
+    g_autofree char *vm = VM_NEW("--spec", path, "--platform", "linux", "--vcpus", "1", "--memory",
+                                 "1GiB", "--nic", "user");
+    stack_vm_start_refused(stack, vm, ERROR_CODE_HYPERVISOR, "huge");
 }
 
 /* ---- Graphics and clock */
 
-static guint16 vnc_port(const Vm *vm, const char *listen)
+static guint16 vnc_port(const char *vm, const char *listen)
 {
     g_autofree char *xml = virsh(vm, "dumpxml");
     const char *graphics = strstr(xml, "<graphics type='vnc' port='");
@@ -679,15 +626,15 @@ static void assert_rfb(const char *address, guint16 port)
 
 static void vnc_answers_on(const char *graphics, const char *address)
 {
-    Vm vm = vm_new();
-    CREATE(&vm, "--platform", "linux", "--vcpus", "1", "--memory", "32MiB", "--graphics", graphics);
-    start(&vm);
-    guint16 port = vnc_port(&vm, address);
+    g_autofree char *vm =
+        VM_NEW("--platform", "linux", "--vcpus", "1", "--memory", "32MiB", "--graphics", graphics);
+    stack_vm_start(stack, vm);
+    guint16 port = vnc_port(vm, address);
     assert_rfb(address, port);
     g_autofree char *found = listeners(port);
     g_autofree char *wanted = g_strdup_printf("%08X\n", inet_addr(address));
     assert_string_equal(found, wanted);
-    stop(&vm);
+    stack_vm_force_stop(stack, vm);
 }
 
 static void vnc_listens_on_loopback_alone(void **state)
@@ -704,13 +651,13 @@ static void vnc_listens_where_it_is_told(void **state)
 
 static void clock_is(const char *platform, const char *flag, const char *value, const char *base)
 {
-    Vm vm = vm_new();
-    CREATE(&vm, "--platform", platform, "--vcpus", "1", "--memory", "32MiB", flag, value);
-    start(&vm);
-    g_autofree char *line = command_line(&vm);
+    g_autofree char *vm =
+        VM_NEW("--platform", platform, "--vcpus", "1", "--memory", "32MiB", flag, value);
+    stack_vm_start(stack, vm);
+    g_autofree char *line = command_line(vm);
     g_autofree char *word = g_strdup_printf(" -rtc base=%s", base);
     assert_has(line, word);
-    stop(&vm);
+    stack_vm_force_stop(stack, vm);
 }
 
 static void clock_is_local_time_for_windows(void **state)
@@ -740,12 +687,11 @@ static void hyperv_features_are_understood_by_libvirt(void **state)
 static void emulated_windows_has_no_hyperv_features(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
-    CREATE(&vm, "--platform", "windows", "--vcpus", "1", "--memory", "32MiB");
-    start(&vm);
-    g_autofree char *line = command_line(&vm);
+    g_autofree char *vm = VM_NEW("--platform", "windows", "--vcpus", "1", "--memory", "32MiB");
+    stack_vm_start(stack, vm);
+    g_autofree char *line = command_line(vm);
     assert_lacks(line, "hv-");
-    stop(&vm);
+    stack_vm_force_stop(stack, vm);
 }
 
 /* ---- vhost-user disk */
@@ -806,24 +752,23 @@ static char *vhost_user_disk(const char *socket, const char *more)
 static void vhost_user_disk_boots(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
     image_disk("v.img", BOOT_WRITES, 'V');
     BackEnd back_end = back_end_start("v.img");
     g_autofree char *disk = vhost_user_disk(back_end.socket, "");
     /* Windows: its disks are SATA unless said. */
-    CREATE(&vm, "--platform", "windows", "--vcpus", "1", "--memory", "64MiB", "--serial", "--disk",
-           disk);
+    g_autofree char *vm = VM_NEW("--platform", "windows", "--vcpus", "1", "--memory", "64MiB",
+                                 "--serial", "--disk", disk);
     g_autofree char *before = stack_storage(stack);
-    start(&vm);
-    await_serial(&vm, "V");
-    g_autofree char *found = device(&vm, "disk-0");
+    stack_vm_start(stack, vm);
+    await_serial(vm, "V");
+    g_autofree char *found = device(vm, "disk-0");
     assert_true(g_str_has_prefix(found, "dev: vhost-user-blk-pci,"));
-    g_autofree char *line = command_line(&vm);
+    g_autofree char *line = command_line(vm);
     assert_has(line, "\"qom-type\":\"memory-backend-memfd\"");
     assert_has(line, "\"share\":true");
     g_autofree char *after = stack_storage(stack);
     assert_string_equal(after, before); /* It is no volume. */
-    stop(&vm);
+    stack_vm_force_stop(stack, vm);
     back_end_stop(&back_end);
     g_autofree char *path = image_path("v.img");
     g_autoptr(GBytes) written = content(path);
@@ -834,21 +779,17 @@ static void vhost_user_disk_boots(void **state)
 static void vhost_user_disk_without_back_end_is_refused(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
     g_autofree char *socket = g_build_filename(stack->folder, "nobody.sock", NULL);
     g_autofree char *disk = vhost_user_disk(socket, "");
-    CREATE(&vm, SMALL, "--disk", disk);
-    g_autofree char *reason = start_refused(&vm, ERROR_CODE_VHOST_USER_NOT_CONNECTED);
-    assert_has(reason, socket);
+    g_autofree char *vm = VM_NEW(SMALL, "--disk", disk);
+    stack_vm_start_refused(stack, vm, ERROR_CODE_VHOST_USER_NOT_CONNECTED, socket);
 }
 
 static void vhost_user_disk_takes_no_limit(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
     g_autofree char *disk = vhost_user_disk("/tmp/some.sock", ",iops=100");
-    g_autoptr(StackAnswer) answer =
-        CREATE_REFUSED(&vm, ERROR_CODE_UNSUPPORTED, SMALL, "--disk", disk);
+    g_autoptr(StackAnswer) answer = VM_REFUSED(ERROR_CODE_UNSUPPORTED, SMALL, "--disk", disk);
     assert_has(answer->reason, "iops_limit");
 }
 
@@ -857,34 +798,32 @@ static void vhost_user_disk_takes_no_limit(void **state)
 static void legacy_runs_on_machine_pc(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
     g_autofree char *iso = image_path("boot.iso");
     boot_media_iso(iso, 'C');
-    CREATE(&vm, SMALL, "--serial", "--machine", "pc", "--disk", "1MiB,boot=1", "--cdrom",
-           "boot.iso,boot=2");
-    start(&vm);
-    await_serial(&vm, "C"); /* The first disk is empty. */
-    g_autofree char *line = command_line(&vm);
+    g_autofree char *vm = VM_NEW(SMALL, "--serial", "--machine", "pc", "--disk", "1MiB,boot=1",
+                                 "--cdrom", "boot.iso,boot=2");
+    stack_vm_start(stack, vm);
+    await_serial(vm, "C"); /* The first disk is empty. */
+    g_autofree char *line = command_line(vm);
     assert_has(line, " -machine pc-i440fx-");
-    stop(&vm);
+    stack_vm_force_stop(stack, vm);
 }
 
 static void legacy_runs_beside_uefi(void **state)
 {
     (void)state;
-    Vm legacy = vm_new();
-    Vm uefi = vm_new();
     image_disk("a.img", BOOT_PRINTS, 'A');
-    CREATE(&legacy, SMALL, "--serial", "--firmware", "legacy-bios", "--disk", "image=a.img");
-    CREATE(&uefi, UEFI, "--secure-boot", "on");
-    start(&uefi);
-    start(&legacy);
-    await_serial(&legacy, "A");
-    g_autofree char *with = command_line(&uefi);
-    g_autofree char *without = command_line(&legacy);
-    stop(&uefi);
-    stop(&legacy);
-    g_autofree char *nvram = stack_volume_path(stack, uefi.uuid, "NV_RAM");
+    g_autofree char *legacy =
+        VM_NEW(SMALL, "--serial", "--firmware", "legacy-bios", "--disk", "image=a.img");
+    g_autofree char *uefi = VM_NEW(UEFI, "--secure-boot", "on");
+    stack_vm_start(stack, uefi);
+    stack_vm_start(stack, legacy);
+    await_serial(legacy, "A");
+    g_autofree char *with = command_line(uefi);
+    g_autofree char *without = command_line(legacy);
+    stack_vm_force_stop(stack, uefi);
+    stack_vm_force_stop(stack, legacy);
+    g_autofree char *nvram = stack_volume_path(stack, uefi, "NV_RAM");
     assert_has(with, nvram);
     assert_lacks(without, "pflash");
     assert_lacks(without, "OVMF");
@@ -900,20 +839,19 @@ static char *libvirt_nvram_files(void)
 static void plain_uefi_is_stateless_and_leaves_no_file(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
-    CREATE(&vm, UEFI);
+    g_autofree char *vm = VM_NEW(UEFI);
     g_autofree char *before = libvirt_nvram_files();
-    start(&vm);
-    g_autofree char *xml = virsh(&vm, "dumpxml");
-    g_autofree char *line = command_line(&vm);
-    stop(&vm);
+    stack_vm_start(stack, vm);
+    g_autofree char *xml = virsh(vm, "dumpxml");
+    g_autofree char *line = command_line(vm);
+    stack_vm_force_stop(stack, vm);
     assert_has(xml, "stateless='yes'");
     assert_lacks(xml, "<nvram");
     assert_lacks(line, "VARS");
     assert_lacks(line, "nvRam");
     g_autofree char *after = libvirt_nvram_files();
     assert_string_equal(after, before);
-    g_autoptr(StackAnswer) volumes = stack_done(stack, "volume", "list", vm.uuid, NULL);
+    g_autoptr(StackAnswer) volumes = stack_done(stack, "volume", "list", vm, NULL);
     g_autofree char *text = json_to_string(volumes->json, FALSE);
     assert_lacks(text, "NV_RAM");
 }
@@ -940,18 +878,16 @@ static int options_as_before(void **state)
 static void policy_all_uefi_gives_each_uefi_vm_a_store(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
-    Vm legacy = vm_new();
-    CREATE(&vm, UEFI);
-    CREATE(&legacy, SMALL, "--disk", "1MiB");
+    g_autofree char *vm = VM_NEW(UEFI);
+    g_autofree char *legacy = VM_NEW(SMALL, "--disk", "1MiB");
     restart_services("--nvram.policy", "all-uefi");
-    start(&vm);
-    start(&legacy);
-    g_autofree char *line = command_line(&vm);
-    g_autofree char *legacy_line = command_line(&legacy);
-    stop(&vm);
-    stop(&legacy);
-    g_autofree char *path = stack_volume_path(stack, vm.uuid, "NV_RAM");
+    stack_vm_start(stack, vm);
+    stack_vm_start(stack, legacy);
+    g_autofree char *line = command_line(vm);
+    g_autofree char *legacy_line = command_line(legacy);
+    stack_vm_force_stop(stack, vm);
+    stack_vm_force_stop(stack, legacy);
+    g_autofree char *path = stack_volume_path(stack, vm, "NV_RAM");
     assert_has(line, path);
     assert_true(g_file_test(path, G_FILE_TEST_EXISTS));
     assert_lacks(legacy_line, "pflash");
@@ -976,18 +912,12 @@ static void make_secure(JsonObject *spec)
     json_object_set_string_member(spec, "secure_boot", "TOGGLE_ON");
 }
 
-static void start_and_stop(const Vm *vm)
-{
-    start(vm);
-    stop(vm);
-}
-
 /* The file that is open as `fd`, and no new one of the same name. */
-static void assert_nvram(const Vm *vm, const char *status, const char *path, int fd)
+static void assert_nvram(const char *vm, const char *status, const char *path, int fd)
 {
-    g_autoptr(JsonNode) volume = stack_volume(stack, vm->uuid, "NV_RAM");
+    g_autoptr(JsonNode) volume = stack_volume(stack, vm, "NV_RAM");
     g_autofree char *its_status = stack_text(volume, "status");
-    g_autofree char *its_path = stack_volume_path(stack, vm->uuid, "NV_RAM");
+    g_autofree char *its_path = stack_volume_path(stack, vm, "NV_RAM");
     struct stat held;
     struct stat there;
     assert_string_equal(its_status, status);
@@ -1001,26 +931,25 @@ static void unneeded_store_is_retained_and_used_again(void **state)
 {
     (void)state;
     Edit edits[] = {make_plain, make_legacy};
-    Vm vm = vm_new();
-    CREATE(&vm, UEFI, "--secure-boot", "on");
-    start_and_stop(&vm);
-    g_autofree char *path = stack_volume_path(stack, vm.uuid, "NV_RAM");
+    g_autofree char *vm = VM_NEW(UEFI, "--secure-boot", "on");
+    stack_vm_starts_and_stops(stack, vm);
+    g_autofree char *path = stack_volume_path(stack, vm, "NV_RAM");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0);
     for (guint i = 0; i < G_N_ELEMENTS(edits); i++) {
-        update(&vm, edits[i]);
-        start(&vm);
-        g_autofree char *without = command_line(&vm);
-        stop(&vm);
+        update(vm, edits[i]);
+        stack_vm_start(stack, vm);
+        g_autofree char *without = command_line(vm);
+        stack_vm_force_stop(stack, vm);
         assert_lacks(without, path);
-        assert_nvram(&vm, "VOLUME_STATUS_RETAINED", path, fd);
+        assert_nvram(vm, "VOLUME_STATUS_RETAINED", path, fd);
     }
-    update(&vm, make_secure);
-    start(&vm);
-    g_autofree char *line = command_line(&vm);
-    stop(&vm);
+    update(vm, make_secure);
+    stack_vm_start(stack, vm);
+    g_autofree char *line = command_line(vm);
+    stack_vm_force_stop(stack, vm);
     assert_has(line, path);
-    assert_nvram(&vm, "VOLUME_STATUS_READY", path, fd);
+    assert_nvram(vm, "VOLUME_STATUS_READY", path, fd);
     close(fd);
 }
 
@@ -1032,15 +961,14 @@ static gboolean is_gone(gpointer path)
 static void retention_of_zero_deletes_the_store(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
-    CREATE(&vm, UEFI, "--secure-boot", "on");
-    start_and_stop(&vm);
-    g_autofree char *path = stack_volume_path(stack, vm.uuid, "NV_RAM");
+    g_autofree char *vm = VM_NEW(UEFI, "--secure-boot", "on");
+    stack_vm_starts_and_stops(stack, vm);
+    g_autofree char *path = stack_volume_path(stack, vm, "NV_RAM");
     assert_false(is_gone(path));
     restart_services("--nvram.retain", "0");
-    update(&vm, make_plain);
-    start_and_stop(&vm);
-    stack_event(stack, vm.uuid, "volume_deleted.volume.type", "VOLUME_TYPE_NV_RAM");
+    update(vm, make_plain);
+    stack_vm_starts_and_stops(stack, vm);
+    stack_event(stack, vm, "volume_deleted.volume.type", "VOLUME_TYPE_NV_RAM");
     assert_true(is_gone(path));
 }
 
@@ -1052,24 +980,22 @@ static void retention_of_zero_deletes_the_store(void **state)
 static void without_root_disk_and_default_storage_it_is_refused(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
-    g_autoptr(StackAnswer) answer = CREATE_REFUSED(&vm, ERROR_CODE_INVALID_ARGUMENT, ROOTLESS);
+    g_autoptr(StackAnswer) answer = VM_REFUSED(ERROR_CODE_INVALID_ARGUMENT, ROOTLESS);
     assert_has(answer->reason, "default.storage");
 }
 
 static void without_root_disk_the_default_storage_takes_the_state(void **state)
 {
     (void)state;
-    Vm vm = vm_new();
     restart_services("--default.storage", "local:Local");
-    CREATE(&vm, ROOTLESS);
-    start(&vm);
-    g_autofree char *line = command_line(&vm);
-    stop(&vm);
-    g_autoptr(JsonNode) volume = stack_volume(stack, vm.uuid, "NV_RAM");
+    g_autofree char *vm = VM_NEW(ROOTLESS);
+    stack_vm_start(stack, vm);
+    g_autofree char *line = command_line(vm);
+    stack_vm_force_stop(stack, vm);
+    g_autoptr(JsonNode) volume = stack_volume(stack, vm, "NV_RAM");
     g_autofree char *storage = stack_text(volume, "storage.name");
-    g_autofree char *path = stack_volume_path(stack, vm.uuid, "NV_RAM");
-    g_autofree char *tpm = stack_volume_path(stack, vm.uuid, "TPM_STATE");
+    g_autofree char *path = stack_volume_path(stack, vm, "NV_RAM");
+    g_autofree char *tpm = stack_volume_path(stack, vm, "TPM_STATE");
     assert_string_equal(storage, "local");
     assert_has(line, path);
     assert_true(g_file_test(path, G_FILE_TEST_IS_REGULAR));
@@ -1085,7 +1011,7 @@ static int compare_lines(gconstpointer a, gconstpointer b)
 
 /* Where QEMU has put each PCI device that has one of our names, but for `without`: one a line. Only
  * after the BIOS has given numbers to the buses. */
-static char *places(const Vm *vm, const char *without)
+static char *places(const char *vm, const char *without)
 {
     g_autoptr(GPtrArray) lines = g_ptr_array_new_with_free_func(g_free);
     g_autofree char *pci = monitor(vm, "info pci");
@@ -1112,27 +1038,27 @@ static void removed_nic_moves_no_other_device(void **state)
 {
     (void)state;
     static const char *const names[] = {"disk-0", "nic-1", "nic-2"};
-    Vm vm = vm_new();
     image_disk("a.img", BOOT_PRINTS, 'A');
-    CREATE(&vm, SMALL, "--serial", "--disk", "image=a.img", "--disk", "1MiB,bus=sata", "--nic",
-           "user", "--nic", "user,model=e1000e", "--nic", "user", "--cdrom", "");
-    start(&vm);
-    await_serial(&vm, "A");
-    g_autofree char *before = places(&vm, "nic-0");
-    g_autofree char *drive = device(&vm, "cdrom-0");
-    g_autofree char *nic = device(&vm, "nic-2");
-    stop(&vm);
+    g_autofree char *vm =
+        VM_NEW(SMALL, "--serial", "--disk", "image=a.img", "--disk", "1MiB,bus=sata", "--nic",
+               "user", "--nic", "user,model=e1000e", "--nic", "user", "--cdrom", "");
+    stack_vm_start(stack, vm);
+    await_serial(vm, "A");
+    g_autofree char *before = places(vm, "nic-0");
+    g_autofree char *drive = device(vm, "cdrom-0");
+    g_autofree char *nic = device(vm, "nic-2");
+    stack_vm_force_stop(stack, vm);
     for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
         assert_has(before, names[i]);
     }
-    update(&vm, drop_first_nic);
-    start(&vm);
-    await_serial(&vm, "AA");
-    g_autofree char *after = places(&vm, "nic-0");
-    g_autofree char *tree = monitor(&vm, "info qtree");
-    g_autofree char *drive_after = device(&vm, "cdrom-0");
-    g_autofree char *nic_after = device(&vm, "nic-2");
-    stop(&vm);
+    update(vm, drop_first_nic);
+    stack_vm_start(stack, vm);
+    await_serial(vm, "AA");
+    g_autofree char *after = places(vm, "nic-0");
+    g_autofree char *tree = monitor(vm, "info qtree");
+    g_autofree char *drive_after = device(vm, "cdrom-0");
+    g_autofree char *nic_after = device(vm, "nic-2");
+    stack_vm_force_stop(stack, vm);
     assert_lacks(tree, "ua-nic-0");
     assert_string_equal(after, before);
     assert_string_equal(drive_after, drive);

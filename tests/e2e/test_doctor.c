@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "tests/lib/lab_guest.h"
-#include "tests/lib/stack.h"
+#include "tests/lib/stack_vm.h"
 
 enum { ADMIN_MS = 60000 };
 
@@ -84,7 +84,7 @@ static void assert_all_well(void)
     for (size_t i = 0; i < G_N_ELEMENTS(checks); i++) {
         assert_finds(checks[i][0], "ok", checks[i][1], "");
     }
-    g_autoptr(StackAnswer) answer = stack_done(stack, "doctor", NULL);
+    stack_answer_free(stack_done(stack, "doctor", NULL));
 }
 
 static void finds_all_well_on_a_healthy_stack(void **state)
@@ -172,12 +172,9 @@ static void names_a_host_that_is_silent(void **state)
 
 static char *vm_new(const char *name)
 {
-    char *vm = g_malloc(UUID_TEXT_BYTES);
-    uuid_random(vm);
-    stack_answer_free(stack_done(stack, "vm", "create", "--uuid", vm, "--name", name, "--platform",
-                                 "linux", "--vcpus", "1", "--memory", "32MiB", "--storage",
-                                 "local:local", "--disk", "1MiB", "--nic", "user", NULL));
-    return vm;
+    return stack_vm_new(stack, "--name", name, "--platform", "linux", "--vcpus", "1", "--memory",
+                        "32MiB", "--storage", "local:local", "--disk", "1MiB", "--nic", "user",
+                        NULL);
 }
 
 static JsonNode *line_read(GDataInputStream *stream)

@@ -9,12 +9,11 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tests/lib/lab_guest.h"
-#include "tests/lib/stack.h"
+#include "tests/lib/stack_vm.h"
 
 #define PLAIN_TEMPLATE "/usr/share/OVMF/OVMF_VARS_4M.fd"
 #define SHORT_DEADLINE "10s" /* The least that is allowed. */
@@ -26,76 +25,17 @@ static Stack *stack;
 /* A Legacy BIOS guest with an empty disk; `nic` may be NULL. Its uuid (g_free). */
 static char *bios_vm(const char *storage, const char *nic)
 {
-    char *vm = g_malloc(UUID_TEXT_BYTES);
-    uuid_random(vm);
-    stack_answer_free(stack_done(stack, "vm", "create", "--uuid", vm, "--name", "A small guest",
-                                 "--platform", "windows", "--vcpus", "1", "--memory", "32MiB",
-                                 "--storage", storage, "--disk", "1MiB",
-                                 nic != NULL ? "--nic" : NULL, nic, NULL));
-    return vm;
+    return stack_vm_new(stack, "--name", "A small guest", "--platform", "windows", "--vcpus", "1",
+                        "--memory", "32MiB", "--storage", storage, "--disk", "1MiB",
+                        nic != NULL ? "--nic" : NULL, nic, NULL);
 }
 
 /* UEFI with firmware state; `tpm` is "--tpm" or NULL. */
 static char *uefi_vm(const char *secure_boot, const char *tpm)
 {
-    char *vm = g_malloc(UUID_TEXT_BYTES);
-    uuid_random(vm);
-    stack_answer_free(stack_done(stack, "vm", "create", "--uuid", vm, "--name", "With state",
-                                 "--platform", "linux", "--firmware", "uefi", "--vcpus", "1",
-                                 "--memory", "128MiB", "--storage", "local:local", "--disk", "1MiB",
-                                 "--secure-boot", secure_boot, tpm, NULL));
-    return vm;
-}
-
-static void start(const char *vm)
-{
-    stack_answer_free(stack_done(stack, "vm", "start", vm, "--host", stack->host_uuid, NULL));
-}
-
-static void stop(const char *vm)
-{
-    stack_answer_free(stack_done(stack, "vm", "stop", vm, "--force", NULL));
-}
-
-static void assert_nothing_lives(const char *vm)
-{
-    g_autofree char *live = stack_live(stack, vm);
-    assert_string_equal(live, "");
-}
-
-static void assert_status(const char *vm, const char *status)
-{
-    g_autoptr(StackAnswer) answer = stack_done(stack, "vm", "show", vm, NULL);
-    g_autofree char *found = stack_text(answer->json, "vm.status");
-    assert_string_equal(found, status);
-}
-
-/* Refused without a trace: no domain, port, socket or file that was not there before. */
-static StackAnswer *start_refused(const char *vm, ErrorCode code)
-{
-    g_autofree char *before = stack_storage(stack);
-    StackAnswer *answer =
-        stack_refused(stack, code, "vm", "start", vm, "--host", stack->host_uuid, NULL);
-    g_autofree char *after = stack_storage(stack);
-    assert_string_equal(after, before);
-    assert_nothing_lives(vm);
-    return answer;
-}
-
-/* The way back: it starts, and is stopped at once. */
-static void starts_and_stops(const char *vm)
-{
-    start(vm);
-    assert_status(vm, "VM_STATUS_RUNNING");
-    stop(vm);
-    assert_nothing_lives(vm);
-}
-
-/* Once started and stopped: its volumes are there. */
-static char *settled(char *vm)
-{
-    starts_and_stops(vm);
-    return vm;
+    return stack_vm_new(stack, "--name", "With state", "--platform", "linux", "--firmware", "uefi",
+                        "--vcpus", "1", "--memory", "128MiB", "--storage", "local:local", "--disk",
+                        "1MiB", "--secure-boot", secure_boot, tpm, NULL);
 }
 
 /* ---- Firmware state */
@@ -138,19 +78,18 @@ static void leave_plain_template(const char *path, const char *kept)
 
 static void damage_is_refused_and_mended(Damage damage, ErrorCode code)
 {
-    g_autofree char *vm = settled(uefi_vm("on", NULL));
+    g_autofree char *vm = stack_vm_settled(stack, uefi_vm("on", NULL));
     g_autoptr(JsonNode) volume = stack_volume(stack, vm, "NV_RAM");
     g_autofree char *path = stack_volume_path(stack, vm, "NV_RAM");
     g_autofree char *kept = g_strdup_printf("%s/%s.kept", stack->folder, vm);
     assert_int_equal(rename(path, kept), 0);
     damage(path, kept);
-    g_autoptr(StackAnswer) answer = start_refused(vm, code);
-    assert_non_null(strstr(answer->reason, path));
-    assert_status(vm, "VM_STATUS_STOPPED");
+    stack_vm_start_refused_without_trace(stack, vm, code, path);
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_STOPPED");
 
     unlink(path);
     assert_int_equal(rename(kept, path), 0);
-    starts_and_stops(vm);
+    stack_vm_starts_and_stops(stack, vm);
     g_autoptr(JsonNode) volume_now = stack_volume(stack, vm, "NV_RAM");
     assert_true(json_node_equal(volume_now, volume));
 }
@@ -188,15 +127,15 @@ static void nvram_without_keys(void **state)
 static void tpm_state_emptied(void **state)
 {
     (void)state;
-    g_autofree char *vm = settled(uefi_vm("off", "--tpm"));
+    g_autofree char *vm = stack_vm_settled(stack, uefi_vm("off", "--tpm"));
     g_autofree char *folder = stack_volume_path(stack, vm, "TPM_STATE");
     g_autofree char *path = g_build_filename(folder, "tpm2", "tpm2-00.permall", NULL);
     g_autofree char *kept = g_strdup_printf("%s.kept", folder);
     g_free(stack_run(stack, "cp", "-p", path, kept, NULL));
     assert_int_equal(truncate(path, 0), 0);
-    stack_answer_free(start_refused(vm, ERROR_CODE_TPM_STATE_MISSING));
+    stack_vm_start_refused_without_trace(stack, vm, ERROR_CODE_TPM_STATE_MISSING, "");
     g_free(stack_run(stack, "cp", "-p", kept, path, NULL));
-    starts_and_stops(vm);
+    stack_vm_starts_and_stops(stack, vm);
     unlink(kept);
 }
 
@@ -206,51 +145,39 @@ static void bridge_is_unknown(void **state)
 {
     (void)state;
     g_autofree char *vm = bios_vm("local:local", "vhost-user,bridge=br-none");
-    g_autoptr(StackAnswer) answer = stack_refused(stack, ERROR_CODE_OVS_PORT_REFUSED, "vm", "start",
-                                                  vm, "--host", stack->host_uuid, NULL);
-    assert_non_null(strstr(answer->reason, "br-none"));
-    assert_nothing_lives(vm);
-    assert_status(vm, "VM_STATUS_CREATED");
+    stack_vm_start_refused(stack, vm, ERROR_CODE_OVS_PORT_REFUSED, "br-none");
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_CREATED");
 }
 
 static void vswitchd_is_down(void **state)
 {
     (void)state;
-    g_autofree char *vm = settled(bios_vm("local:local", "vhost-user"));
-    g_autofree char *pid = NULL;
-    assert_true(g_file_get_contents(lab_env("OVS_PIDFILE"), &pid, NULL, NULL));
-    assert_int_equal(kill(atoi(pid), SIGKILL), 0);
+    g_autofree char *vm = stack_vm_settled(stack, bios_vm("local:local", "vhost-user"));
+    stack_signal_by_file(stack, lab_env("OVS_PIDFILE"), SIGKILL);
     StackAnswer *answer = stack_ask(stack, "vm", "start", vm, "--host", stack->host_uuid, NULL);
     /* The other tests need it, whatever this one finds. */
     g_free(stack_run(stack, lab_env("LAB_TOOL"), "up", lab_env("VIRTBUS_LAB"), "ovs", NULL));
     ErrorCode code = answer->code;
     stack_answer_free(answer);
     assert_int_equal(code, ERROR_CODE_OVS_UNAVAILABLE);
-    assert_nothing_lives(vm);
-    starts_and_stops(vm);
-}
-
-static void restart_agent(void)
-{
-    stack_kill(stack, STACK_HOST_AGENT);
-    stack_start(stack, STACK_HOST_AGENT);
-    stack_await_ready(stack);
+    stack_vm_expect_nothing_lives(stack, vm);
+    stack_vm_starts_and_stops(stack, vm);
 }
 
 static void run_folder_is_too_long(void **state)
 {
     (void)state;
-    g_autofree char *vm = settled(bios_vm("local:local", "vhost-user"));
+    g_autofree char *vm = stack_vm_settled(stack, bios_vm("local:local", "vhost-user"));
     g_autofree char *tail = g_strnfill(60, 'r');
     stack_set_run_dir(stack, tail);
-    restart_agent();
-    stack_answer_free(start_refused(vm, ERROR_CODE_SOCKET_PATH_TOO_LONG));
+    stack_restart(stack, STACK_HOST_AGENT);
+    stack_vm_start_refused_without_trace(stack, vm, ERROR_CODE_SOCKET_PATH_TOO_LONG, "");
     g_autofree char *content = stack_run(stack, "find", stack->run_dir, "-mindepth", "1", NULL);
     assert_string_equal(content, "");
 
     stack_set_run_dir(stack, "run");
-    restart_agent();
-    starts_and_stops(vm);
+    stack_restart(stack, STACK_HOST_AGENT);
+    stack_vm_starts_and_stops(stack, vm);
 }
 
 /* ---- What is not where it is looked for */
@@ -258,7 +185,7 @@ static void run_folder_is_too_long(void **state)
 static void foreign_domain_is_left_alone(void **state)
 {
     (void)state;
-    g_autofree char *vm = settled(bios_vm("local:local", "vhost-user"));
+    g_autofree char *vm = stack_vm_settled(stack, bios_vm("local:local", "vhost-user"));
     g_autofree char *path = g_build_filename(stack->folder, "foreign.xml", NULL);
     g_autofree char *xml = g_strdup_printf(
         "<domain type='qemu'><name>foreign-%s</name><uuid>%s</uuid><memory unit='MiB'>32</memory>"
@@ -275,7 +202,7 @@ static void foreign_domain_is_left_alone(void **state)
     g_free(stack_run(stack, STACK_VIRSH, "destroy", vm, NULL));
     assert_string_equal(id_now, id);
     assert_string_equal(live_now, live);
-    starts_and_stops(vm);
+    stack_vm_starts_and_stops(stack, vm);
 }
 
 static void host_is_unknown(void **state)
@@ -286,17 +213,16 @@ static void host_is_unknown(void **state)
     uuid_random(nobody);
     stack_answer_free(
         stack_refused(stack, ERROR_CODE_HOST_UNKNOWN, "vm", "start", vm, "--host", nobody, NULL));
-    assert_status(vm, "VM_STATUS_CREATED");
-    starts_and_stops(vm);
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_CREATED");
+    stack_vm_starts_and_stops(stack, vm);
 }
 
 static void storage_is_unknown(void **state)
 {
     (void)state;
     g_autofree char *vm = bios_vm("nowhere:local", NULL);
-    g_autoptr(StackAnswer) answer = start_refused(vm, ERROR_CODE_STORAGE_NOT_FOUND);
-    assert_non_null(strstr(answer->reason, "nowhere"));
-    assert_status(vm, "VM_STATUS_CREATED");
+    stack_vm_start_refused_without_trace(stack, vm, ERROR_CODE_STORAGE_NOT_FOUND, "nowhere");
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_CREATED");
 }
 
 /* ---- Time */
@@ -317,7 +243,7 @@ static void agent_wakes_up_too_late(void **state)
 {
     (void)state;
     g_autofree char *fresh = bios_vm("local:local", NULL);
-    g_autofree char *old = settled(bios_vm("local:local", "vhost-user"));
+    g_autofree char *old = stack_vm_settled(stack, bios_vm("local:local", "vhost-user"));
     g_autofree char *files = stack_storage(stack);
     stack_kill(stack, STACK_HOST_AGENT);
     GSubprocess *old_start = stack_begin(stack, "vm", "start", old, "--host", stack->host_uuid,
@@ -332,63 +258,50 @@ static void agent_wakes_up_too_late(void **state)
     stack_await(stack, "the agent says EXPIRED", host_said_expired, fresh);
     g_autofree char *files_now = stack_storage(stack);
     assert_string_equal(files_now, files);
-    assert_nothing_lives(fresh);
-    assert_nothing_lives(old);
-    assert_status(fresh, "VM_STATUS_CREATED");
-    assert_status(old, "VM_STATUS_STOPPED");
-    starts_and_stops(fresh);
-    starts_and_stops(old);
+    stack_vm_expect_nothing_lives(stack, fresh);
+    stack_vm_expect_nothing_lives(stack, old);
+    stack_vm_shows(stack, fresh, "vm.status", "VM_STATUS_CREATED");
+    stack_vm_shows(stack, old, "vm.status", "VM_STATUS_STOPPED");
+    stack_vm_starts_and_stops(stack, fresh);
+    stack_vm_starts_and_stops(stack, old);
 }
 
 /* ---- Guests that end by themselves */
-
-static void kill_qemu(const char *vm)
-{
-    g_autofree char *folder = g_path_get_dirname(lab_env("LIBVIRT_PIDFILE"));
-    g_autofree char *path = g_strdup_printf("%s/libvirt/qemu/vb-%s.pid", folder, vm);
-    g_autofree char *pid = NULL;
-    assert_true(g_file_get_contents(path, &pid, NULL, NULL));
-    assert_int_equal(kill(atoi(pid), SIGKILL), 0);
-}
 
 static void qemu_dies(void **state)
 {
     (void)state;
     g_autofree char *vm = bios_vm("local:local", "vhost-user");
-    start(vm);
-    kill_qemu(vm);
-    JsonNode *event = stack_event(stack, vm, "status_changed.to", "VM_STATUS_CRASHED");
-    g_autofree char *cause = stack_text(event, "status_changed.cause");
-    assert_string_equal(cause, "CAUSE_GUEST_CRASH");
-    assert_nothing_lives(vm);
-    starts_and_stops(vm);
+    stack_vm_start(stack, vm);
+    stack_vm_kill_qemu(stack, vm);
+    stack_vm_becomes(stack, vm, "VM_STATUS_CRASHED", "CAUSE_GUEST_CRASH");
+    stack_vm_expect_nothing_lives(stack, vm);
+    stack_vm_starts_and_stops(stack, vm);
 }
 
 static void domain_is_destroyed_from_outside(void **state)
 {
     (void)state;
     g_autofree char *vm = bios_vm("local:local", "vhost-user");
-    start(vm);
+    stack_vm_start(stack, vm);
     g_free(stack_run(stack, STACK_VIRSH, "destroy", vm, NULL));
-    JsonNode *event = stack_event(stack, vm, "status_changed.to", "VM_STATUS_STOPPED");
-    g_autofree char *cause = stack_text(event, "status_changed.cause");
-    assert_string_equal(cause, "CAUSE_HOST_REPORT");
-    assert_nothing_lives(vm);
-    starts_and_stops(vm);
+    stack_vm_becomes(stack, vm, "VM_STATUS_STOPPED", "CAUSE_HOST_REPORT");
+    stack_vm_expect_nothing_lives(stack, vm);
+    stack_vm_starts_and_stops(stack, vm);
 }
 
 static void domain_ends_while_the_agent_is_dead(void **state)
 {
     (void)state;
     g_autofree char *vm = bios_vm("local:local", "vhost-user");
-    start(vm);
+    stack_vm_start(stack, vm);
     stack_kill(stack, STACK_HOST_AGENT);
     g_free(stack_run(stack, STACK_VIRSH, "destroy", vm, NULL));
     stack_start(stack, STACK_HOST_AGENT);
     stack_event(stack, vm, "status_changed.to", "VM_STATUS_STOPPED");
-    assert_nothing_lives(vm);
+    stack_vm_expect_nothing_lives(stack, vm);
     stack_await_ready(stack);
-    starts_and_stops(vm);
+    stack_vm_starts_and_stops(stack, vm);
 }
 
 /* ---- Requests */
@@ -401,21 +314,21 @@ static void same_request_twice(void **state)
     uuid_random(request);
     g_autoptr(StackAnswer) first = stack_done(stack, "--request-id", request, "vm", "start", vm,
                                               "--host", stack->host_uuid, NULL);
-    stop(vm);
+    stack_vm_force_stop(stack, vm);
     g_autoptr(StackAnswer) second = stack_done(stack, "--request-id", request, "vm", "start", vm,
                                                "--host", stack->host_uuid, NULL);
     g_autofree char *repeated_first = stack_text(first->json, "repeated");
     g_autofree char *repeated_second = stack_text(second->json, "repeated");
     assert_string_equal(repeated_first, "");
     assert_string_equal(repeated_second, "true");
-    assert_status(vm, "VM_STATUS_STOPPED");
-    assert_nothing_lives(vm);
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_STOPPED");
+    stack_vm_expect_nothing_lives(stack, vm);
 }
 
 static void vm_service_dies_between_two_requests(void **state)
 {
     (void)state;
-    g_autofree char *vm = settled(bios_vm("local:local", "vhost-user"));
+    g_autofree char *vm = stack_vm_settled(stack, bios_vm("local:local", "vhost-user"));
     g_autoptr(StackAnswer) before = stack_done(stack, "vm", "show", vm, NULL);
     stack_kill(stack, STACK_VM_SERVICE);
     stack_start(stack, STACK_VM_SERVICE);
@@ -424,7 +337,7 @@ static void vm_service_dies_between_two_requests(void **state)
     JsonObject *record_now = json_node_get_object(after->json);
     assert_true(json_node_equal(json_object_get_member(record_now, "vm"),
                                 json_object_get_member(record, "vm")));
-    starts_and_stops(vm);
+    stack_vm_starts_and_stops(stack, vm);
 }
 
 /* The agent is held still, so that the first start cannot end before the second one is there. */
@@ -433,7 +346,7 @@ static void two_starts_at_once(void **state)
     (void)state;
     g_autofree char *vm = bios_vm("local:local", NULL);
     stack_signal(stack, STACK_HOST_AGENT, SIGSTOP);
-    GSubprocess *first = stack_begin(stack, "vm", "start", vm, "--host", stack->host_uuid, NULL);
+    GSubprocess *first = stack_vm_start_begin(stack, vm);
     stack_event(stack, vm, "status_changed.to", "VM_STATUS_STARTING");
     StackAnswer *second = stack_ask(stack, "vm", "start", vm, "--host", stack->host_uuid, NULL);
     stack_signal(stack, STACK_HOST_AGENT, SIGCONT);
@@ -442,23 +355,18 @@ static void two_starts_at_once(void **state)
     stack_answer_free(second);
     assert_int_equal(code, ERROR_CODE_BUSY);
     assert_int_equal(answer->status, 0);
-    assert_status(vm, "VM_STATUS_RUNNING");
-    stop(vm);
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_RUNNING");
+    stack_vm_force_stop(stack, vm);
 }
 
 /* What a failed test has left dead, held still or misled is as it was before the next one. */
 static int heal(void **state)
 {
     (void)state;
-    for (StackDaemon daemon = 0; daemon < STACK_N_DAEMONS; daemon++) {
-        if (stack->daemons[daemon] == NULL) {
-            stack_start(stack, daemon);
-        }
-        stack_signal(stack, daemon, SIGCONT);
-    }
+    stack_revive(stack);
     if (!g_str_has_suffix(stack->run_dir, "/run")) {
         stack_set_run_dir(stack, "run");
-        restart_agent();
+        stack_restart(stack, STACK_HOST_AGENT);
     }
     stack_await_ready(stack);
     return 0;

@@ -6,12 +6,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <signal.h>
 #include <string.h>
 
 #include "tests/lib/boot_media.h"
 #include "tests/lib/lab_guest.h"
-#include "tests/lib/stack.h"
+#include "tests/lib/stack_vm.h"
 
 #define IMAGE "obeys-keys.img"
 
@@ -22,13 +21,9 @@ static Stack *stack;
 /* Recorded, with up to four more words; its uuid (g_free). */
 static char *guest_new(const char *a, const char *b, const char *c, const char *d)
 {
-    char *vm = g_malloc(UUID_TEXT_BYTES);
-    uuid_random(vm);
-    stack_answer_free(stack_done(stack, "vm", "create", "--uuid", vm, "--name", "Obeys keys",
-                                 "--platform", "windows", "--vcpus", "1", "--memory", "32MiB",
-                                 "--storage", "local:local", "--disk", "image=" IMAGE, "--serial",
-                                 a, b, c, d, NULL));
-    return vm;
+    return stack_vm_new(stack, "--name", "Obeys keys", "--platform", "windows", "--vcpus", "1",
+                        "--memory", "32MiB", "--storage", "local:local", "--disk", "image=" IMAGE,
+                        "--serial", a, b, c, d, NULL);
 }
 
 typedef struct {
@@ -57,15 +52,10 @@ static void await_boots(const char *vm, gsize n_boots)
     stack_await(stack, "the guest's letter on the serial console", has_booted, &boots);
 }
 
-static void start(const char *vm)
-{
-    stack_answer_free(stack_done(stack, "vm", "start", vm, "--host", stack->host_uuid, NULL));
-}
-
 static char *guest_running(const char *first)
 {
     char *vm = guest_new(first, NULL, NULL, NULL);
-    start(vm);
+    stack_vm_start(stack, vm);
     await_boots(vm, 1);
     return vm;
 }
@@ -73,32 +63,6 @@ static char *guest_running(const char *first)
 static void press(const char *vm, const char *key)
 {
     g_free(stack_run(stack, STACK_VIRSH, "send-key", vm, key, NULL));
-}
-
-static void force_stop(const char *vm)
-{
-    stack_answer_free(stack_done(stack, "vm", "stop", vm, "--force", NULL));
-}
-
-static void assert_shows(const char *vm, const char *path, const char *value)
-{
-    g_autoptr(StackAnswer) answer = stack_done(stack, "vm", "show", vm, NULL);
-    g_autofree char *found = stack_text(answer->json, path);
-    assert_string_equal(found, value);
-}
-
-static void assert_event(const char *vm, const char *path, const char *value, const char *and_path,
-                         const char *and_value)
-{
-    JsonNode *event = stack_event(stack, vm, path, value);
-    g_autofree char *found = stack_text(event, and_path);
-    assert_string_equal(found, and_value);
-}
-
-static void assert_nothing_lives(const char *vm)
-{
-    g_autofree char *live = stack_live(stack, vm);
-    assert_string_equal(live, "");
 }
 
 /* ---- By itself */
@@ -109,12 +73,11 @@ static void guest_powers_off(void **state)
     g_autofree char *vm = guest_running(NULL);
     press(vm, "KEY_O");
     stack_event(stack, vm, "guest_event.type", "GUEST_EVENT_TYPE_SHUTDOWN");
-    assert_event(vm, "status_changed.to", "VM_STATUS_STOPPED", "status_changed.cause",
-                 "CAUSE_GUEST_SHUTDOWN");
-    assert_nothing_lives(vm);
-    start(vm);
+    stack_vm_becomes(stack, vm, "VM_STATUS_STOPPED", "CAUSE_GUEST_SHUTDOWN");
+    stack_vm_expect_nothing_lives(stack, vm);
+    stack_vm_start(stack, vm);
     await_boots(vm, 2);
-    force_stop(vm);
+    stack_vm_force_stop(stack, vm);
 }
 
 /* The domain is the same, and so are epoch and volumes. */
@@ -124,9 +87,9 @@ static void reboots_by(const char *key)
     press(vm, key);
     stack_event(stack, vm, "guest_event.type", "GUEST_EVENT_TYPE_REBOOT");
     await_boots(vm, 2);
-    assert_shows(vm, "vm.status", "VM_STATUS_RUNNING");
-    assert_shows(vm, "vm.epoch", "1");
-    force_stop(vm);
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_RUNNING");
+    stack_vm_shows(stack, vm, "vm.epoch", "1");
+    stack_vm_force_stop(stack, vm);
 }
 
 static void guest_reboots(void **state)
@@ -147,11 +110,10 @@ static void guest_panics(void **state)
     g_autofree char *vm = guest_running("--panic-device");
     press(vm, "KEY_P");
     stack_event(stack, vm, "guest_event.type", "GUEST_EVENT_TYPE_PANIC");
-    assert_event(vm, "status_changed.to", "VM_STATUS_CRASHED", "status_changed.cause",
-                 "CAUSE_GUEST_CRASH");
-    assert_nothing_lives(vm);
-    start(vm);
-    force_stop(vm);
+    stack_vm_becomes(stack, vm, "VM_STATUS_CRASHED", "CAUSE_GUEST_CRASH");
+    stack_vm_expect_nothing_lives(stack, vm);
+    stack_vm_start(stack, vm);
+    stack_vm_force_stop(stack, vm);
 }
 
 /* ---- Stop and reboot */
@@ -161,30 +123,29 @@ static void graceful_stop_asks_the_guest(void **state)
     (void)state;
     g_autofree char *vm = guest_running(NULL);
     stack_answer_free(stack_done(stack, "vm", "stop", vm, NULL));
-    assert_event(vm, "status_changed.to", "VM_STATUS_STOPPED", "status_changed.cause",
-                 "CAUSE_OPERATION_DONE");
-    assert_nothing_lives(vm);
+    stack_vm_becomes(stack, vm, "VM_STATUS_STOPPED", "CAUSE_OPERATION_DONE");
+    stack_vm_expect_nothing_lives(stack, vm);
 }
 
 static void reboot_stops_and_starts(void **state)
 {
     (void)state;
     g_autofree char *vm = guest_new("--nic", "vhost-user", NULL, NULL);
-    start(vm);
+    stack_vm_start(stack, vm);
     await_boots(vm, 1);
     g_autofree char *root = stack_volume_path(stack, vm, "ROOT");
     stack_answer_free(stack_done(stack, "vm", "reboot", vm, NULL));
     await_boots(vm, 2);
-    assert_shows(vm, "vm.status", "VM_STATUS_RUNNING");
-    assert_shows(vm, "vm.epoch", "2");
-    assert_shows(vm, "vm.hardware.nics[0].effective_model", "NIC_MODEL_VIRTIO");
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_RUNNING");
+    stack_vm_shows(stack, vm, "vm.epoch", "2");
+    stack_vm_shows(stack, vm, "vm.hardware.nics[0].effective_model", "NIC_MODEL_VIRTIO");
     stack_answer_free(stack_done(stack, "vm", "reboot", vm, "--force", NULL));
     await_boots(vm, 3);
-    assert_shows(vm, "vm.epoch", "3");
+    stack_vm_shows(stack, vm, "vm.epoch", "3");
     g_autofree char *root_after = stack_volume_path(stack, vm, "ROOT");
     assert_string_equal(root_after, root);
-    force_stop(vm);
-    assert_nothing_lives(vm);
+    stack_vm_force_stop(stack, vm);
+    stack_vm_expect_nothing_lives(stack, vm);
 }
 
 /* ---- The host goes away */
@@ -202,19 +163,17 @@ static void restart_policy_restarts(void **state)
 {
     (void)state;
     g_autofree char *vm = guest_new("--nic", "vhost-user", "--restart-policy", "restart");
-    start(vm);
+    stack_vm_start(stack, vm);
     await_boots(vm, 1);
     host_dies(vm);
     stack_start(stack, STACK_HOST_AGENT);
-    assert_event(vm, "status_changed.to", "VM_STATUS_STARTING", "status_changed.cause",
-                 "CAUSE_REQUEST");
-    assert_event(vm, "status_changed.to", "VM_STATUS_STARTING", "status_changed.cause",
-                 "CAUSE_RESTART_POLICY");
+    stack_vm_becomes(stack, vm, "VM_STATUS_STARTING", "CAUSE_REQUEST");
+    stack_vm_becomes(stack, vm, "VM_STATUS_STARTING", "CAUSE_RESTART_POLICY");
     stack_event(stack, vm, "status_changed.to", "VM_STATUS_RUNNING");
     await_boots(vm, 2);
-    assert_shows(vm, "vm.epoch", "2");
-    force_stop(vm);
-    assert_nothing_lives(vm);
+    stack_vm_shows(stack, vm, "vm.epoch", "2");
+    stack_vm_force_stop(stack, vm);
+    stack_vm_expect_nothing_lives(stack, vm);
 }
 
 static void restart_policy_leaves(void **state)
@@ -223,11 +182,10 @@ static void restart_policy_leaves(void **state)
     g_autofree char *vm = guest_running(NULL);
     host_dies(vm);
     stack_start(stack, STACK_HOST_AGENT);
-    assert_event(vm, "status_changed.to", "VM_STATUS_STOPPED", "status_changed.cause",
-                 "CAUSE_HOST_REPORT");
+    stack_vm_becomes(stack, vm, "VM_STATUS_STOPPED", "CAUSE_HOST_REPORT");
     stack_await_ready(stack);
-    assert_shows(vm, "vm.status", "VM_STATUS_STOPPED");
-    assert_nothing_lives(vm);
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_STOPPED");
+    stack_vm_expect_nothing_lives(stack, vm);
 }
 
 /* The operator was wrong: the host comes back with the domain, which the VM has left. */
@@ -238,20 +196,20 @@ static void confirmed_host_comes_back(void **state)
     stack_kill(stack, STACK_HOST_AGENT);
     stack_answer_free(stack_refused(stack, ERROR_CODE_HOST_SILENT, "vm", "stop", vm, "--force",
                                     "--deadline", "10s", NULL));
-    assert_shows(vm, "vm.status", "VM_STATUS_UNKNOWN");
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_UNKNOWN");
     stack_answer_free(stack_refused(stack, ERROR_CODE_ILLEGAL_STATUS, "vm", "start", vm, "--host",
                                     stack->host_uuid, NULL));
     stack_answer_free(
         stack_done(stack, "vm", "confirm-host-down", vm, "--host", stack->host_uuid, NULL));
-    assert_shows(vm, "vm.status", "VM_STATUS_STOPPED");
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_STOPPED");
     stack_start(stack, STACK_HOST_AGENT);
     stack_event(stack, vm, "warning.error.code", "ERROR_CODE_STALE_EPOCH");
     stack_await_ready(stack);
-    stack_answer_free(stack_done(stack, "vm", "start", vm, "--host", stack->host_uuid, NULL));
+    stack_vm_start(stack, vm);
     await_boots(vm, 2);
-    assert_shows(vm, "vm.epoch", "2");
-    force_stop(vm);
-    assert_nothing_lives(vm);
+    stack_vm_shows(stack, vm, "vm.epoch", "2");
+    stack_vm_force_stop(stack, vm);
+    stack_vm_expect_nothing_lives(stack, vm);
 }
 
 /* ---- Devices */
@@ -260,15 +218,15 @@ static void nic_comes_and_the_next_start_has_it(void **state)
 {
     (void)state;
     g_autofree char *vm = guest_new("--nic", "vhost-user", NULL, NULL);
-    start(vm);
+    stack_vm_start(stack, vm);
     await_boots(vm, 1);
     stack_answer_free(
         stack_done(stack, "vm", "attach-nic", vm, "vhost-user,model=e1000,index=3", NULL));
     JsonNode *event = stack_event(stack, vm, "nic_coerced.index", "3");
     g_autofree char *asked = stack_text(event, "nic_coerced.asked_model");
     assert_string_equal(asked, "NIC_MODEL_E1000");
-    assert_shows(vm, "vm.spec.nics[1].index", "3");
-    assert_shows(vm, "vm.hardware.nics[1].effective_model", "NIC_MODEL_VIRTIO");
+    stack_vm_shows(stack, vm, "vm.spec.nics[1].index", "3");
+    stack_vm_shows(stack, vm, "vm.hardware.nics[1].effective_model", "NIC_MODEL_VIRTIO");
     g_autofree char *live = stack_live(stack, vm);
     stack_answer_free(stack_refused(stack, ERROR_CODE_INVALID_ARGUMENT, "vm", "attach-nic", vm,
                                     "vhost-user,index=3", NULL));
@@ -276,22 +234,22 @@ static void nic_comes_and_the_next_start_has_it(void **state)
     await_boots(vm, 2);
     g_autofree char *live_after = stack_live(stack, vm);
     assert_string_equal(live_after, live);
-    force_stop(vm);
-    assert_nothing_lives(vm);
+    stack_vm_force_stop(stack, vm);
+    stack_vm_expect_nothing_lives(stack, vm);
 }
 
 static void guest_that_keeps_its_nic(void **state)
 {
     (void)state;
     g_autofree char *vm = guest_new("--nic", "vhost-user", NULL, NULL);
-    start(vm);
+    stack_vm_start(stack, vm);
     await_boots(vm, 1);
     stack_answer_free(stack_refused(stack, ERROR_CODE_GUEST_KEEPS_DEVICE, "vm", "detach-nic", vm,
                                     "0", "--deadline", "10s", NULL));
-    assert_shows(vm, "vm.status", "VM_STATUS_RUNNING");
-    assert_shows(vm, "vm.spec.nics[0].type", "NIC_TYPE_VHOST_USER");
-    force_stop(vm);
-    assert_nothing_lives(vm);
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_RUNNING");
+    stack_vm_shows(stack, vm, "vm.spec.nics[0].type", "NIC_TYPE_VHOST_USER");
+    stack_vm_force_stop(stack, vm);
+    stack_vm_expect_nothing_lives(stack, vm);
 }
 
 static int group_setup(void **state)
@@ -313,9 +271,7 @@ static int group_teardown(void **state)
 static int heal(void **state)
 {
     (void)state;
-    if (stack->daemons[STACK_HOST_AGENT] == NULL) {
-        stack_start(stack, STACK_HOST_AGENT);
-    }
+    stack_revive(stack);
     stack_await_ready(stack);
     return 0;
 }

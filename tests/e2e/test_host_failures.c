@@ -30,7 +30,7 @@
 
 #include "services/host-agent/switch_ovs.h"
 #include "tests/lib/lab_guest.h"
-#include "tests/lib/stack.h"
+#include "tests/lib/stack_vm.h"
 
 #define PLAIN_CODE        "/usr/share/OVMF/OVMF_CODE_4M.fd"
 #define PLAIN_TEMPLATE    "/usr/share/OVMF/OVMF_VARS_4M.fd"
@@ -46,104 +46,25 @@ static gsize log_from;    /* Where the agent's log of this test begins. */
 
 /* ---- VMs */
 
-/* Its uuid (g_free). Words for `vm create` up to NULL, beyond what each VM here has. */
-static char *vm_create(const char *storage, const char *word, ...)
-{
-    const char *words[12] = {NULL};
-    guint n_words = 0;
-    va_list args;
-    va_start(args, word);
-    for (; word != NULL; word = va_arg(args, const char *)) {
-        g_assert_cmpuint(n_words, <, G_N_ELEMENTS(words) - 1);
-        words[n_words++] = word;
-    }
-    va_end(args);
-    char *vm = g_malloc(UUID_TEXT_BYTES);
-    uuid_random(vm);
-    stack_answer_free(stack_done(stack, "vm", "create", "--uuid", vm, "--name", "To fail",
-                                 "--vcpus", "1", "--storage", storage, words[0], words[1], words[2],
-                                 words[3], words[4], words[5], words[6], words[7], words[8],
-                                 words[9], words[10], NULL));
-    return vm;
-}
+/* What each VM here is made of, beyond its own words. */
+#define COMMON                                                                                     \
+    "--name", "To fail", "--platform", "linux", "--vcpus", "1", "--storage", "local:local"
 
+/* Its uuid (g_free); `nic` may be NULL. */
 static char *bios_vm(const char *nic)
 {
-    return vm_create("local:local", "--platform", "linux", "--memory", "32MiB", "--disk", "1MiB",
-                     nic != NULL ? "--nic" : NULL, nic, NULL);
+    return stack_vm_new(stack, COMMON, "--memory", "32MiB", "--disk", "1MiB",
+                        nic != NULL ? "--nic" : NULL, nic, NULL);
 }
 
 /* With a variable store; `tpm` is "--tpm" or NULL. */
 static char *uefi_vm(const char *secure_boot, const char *tpm)
 {
-    return vm_create("local:local", "--platform", "linux", "--memory", "128MiB", "--disk", "1MiB",
-                     "--firmware", "uefi", "--secure-boot", secure_boot, tpm, NULL);
-}
-
-static void start(const char *vm)
-{
-    stack_answer_free(stack_done(stack, "vm", "start", vm, "--host", stack->host_uuid, NULL));
-}
-
-static GSubprocess *start_begin(const char *vm)
-{
-    return stack_begin(stack, "vm", "start", vm, "--host", stack->host_uuid, NULL);
-}
-
-static void stop(const char *vm)
-{
-    stack_answer_free(stack_done(stack, "vm", "stop", vm, "--force", NULL));
-}
-
-static void assert_nothing_lives(const char *vm)
-{
-    g_autofree char *live = stack_live(stack, vm);
-    assert_string_equal(live, "");
-}
-
-static void assert_status(const char *vm, const char *status)
-{
-    g_autoptr(StackAnswer) answer = stack_done(stack, "vm", "show", vm, NULL);
-    g_autofree char *found = stack_text(answer->json, "vm.status");
-    assert_string_equal(found, status);
-}
-
-/* Refused with `words` in its reason; nothing of it lives, and the files are as before. */
-static void start_refused(const char *vm, ErrorCode code, const char *words)
-{
-    g_autofree char *before = stack_storage(stack);
-    g_autoptr(StackAnswer) answer =
-        stack_refused(stack, code, "vm", "start", vm, "--host", stack->host_uuid, NULL);
-    g_autofree char *after = stack_storage(stack);
-    if (strstr(answer->reason, words) == NULL) {
-        stack_fail(stack, "\"%s\" does not name %s", answer->reason, words);
-    }
-    assert_string_equal(after, before);
-    assert_nothing_lives(vm);
-}
-
-static void starts_and_stops(const char *vm)
-{
-    start(vm);
-    assert_status(vm, "VM_STATUS_RUNNING");
-    stop(vm);
-    assert_nothing_lives(vm);
-}
-
-static char *settled(char *vm)
-{
-    starts_and_stops(vm);
-    return vm;
+    return stack_vm_new(stack, COMMON, "--memory", "128MiB", "--disk", "1MiB", "--firmware", "uefi",
+                        "--secure-boot", secure_boot, tpm, NULL);
 }
 
 /* ---- The agent and what is under it */
-
-static void restart_agent(void)
-{
-    stack_kill(stack, STACK_HOST_AGENT);
-    stack_start(stack, STACK_HOST_AGENT);
-    stack_await_ready(stack);
-}
 
 /* The agent's log since the test began (g_free). */
 static char *agent_log(void)
@@ -166,34 +87,14 @@ static void await_log(const char *words)
     stack_await(stack, what, agent_says, (gpointer)words);
 }
 
-static void kill_by_file(const char *path, int signal)
-{
-    g_autofree char *pid = NULL;
-    assert_true(g_file_get_contents(path, &pid, NULL, NULL));
-    assert_int_equal(kill(atoi(pid), signal), 0);
-}
-
 static void libvirtd_kill(void)
 {
-    kill_by_file(lab_env("LIBVIRT_PIDFILE"), SIGKILL);
+    stack_signal_by_file(stack, lab_env("LIBVIRT_PIDFILE"), SIGKILL);
 }
 
 static void libvirtd_start(void)
 {
     g_free(stack_run(stack, lab_env("LAB_TOOL"), "up", lab_env("VIRTBUS_LAB"), "libvirt", NULL));
-}
-
-/* Where libvirt keeps what a reboot of the host forgets. Free with g_free. */
-static char *libvirt_note(const char *vm, const char *suffix)
-{
-    g_autofree char *run = g_path_get_dirname(lab_env("LIBVIRT_PIDFILE"));
-    return g_strdup_printf("%s/libvirt/qemu/vb-%s.%s", run, vm, suffix);
-}
-
-static void qemu_kill(const char *vm)
-{
-    g_autofree char *path = libvirt_note(vm, "pid");
-    kill_by_file(path, SIGKILL);
 }
 
 /* The answer of the agent's /readyz (g_free); "": none. */
@@ -273,7 +174,7 @@ static gboolean is_starting_up(gpointer vm)
 static char *start_hangs(GSubprocess **ret_request)
 {
     char *vm = bios_vm("vhost-user");
-    *ret_request = start_begin(vm);
+    *ret_request = stack_vm_start_begin(stack, vm);
     stack_await(stack, "QEMU waits in its start", is_starting_up, vm);
     return vm;
 }
@@ -285,10 +186,10 @@ static void ends_and_starts_again(const char *vm, GSubprocess *request, ErrorCod
     if (answer->code != code) {
         stack_fail(stack, "the start ended with %s", answer->reason);
     }
-    assert_nothing_lives(vm);
-    assert_status(vm, "VM_STATUS_CREATED");
+    stack_vm_expect_nothing_lives(stack, vm);
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_CREATED");
     show_to_ovs(vm);
-    starts_and_stops(vm);
+    stack_vm_starts_and_stops(stack, vm);
 }
 
 static void stuck_start_ends_at_its_deadline_and_stops_nobody(void **state)
@@ -299,7 +200,7 @@ static void stuck_start_ends_at_its_deadline_and_stops_nobody(void **state)
     GSubprocess *request = stack_begin(stack, "vm", "start", vm, "--host", stack->host_uuid,
                                        "--deadline", SHORT_DEADLINE, NULL);
     stack_await(stack, "QEMU waits in its start", is_starting_up, vm);
-    starts_and_stops(other);
+    stack_vm_starts_and_stops(stack, other);
     ends_and_starts_again(vm, request, ERROR_CODE_VHOST_USER_NOT_CONNECTED);
 }
 
@@ -352,12 +253,12 @@ static void agent_dies_in_a_start_that_succeeds(void **state)
     stack_start(stack, STACK_HOST_AGENT);
     g_autoptr(StackAnswer) answer = stack_end(stack, request);
     assert_int_equal(answer->status, 0);
-    assert_status(vm, "VM_STATUS_RUNNING");
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_RUNNING");
     g_autofree char *id_now = domain_id(vm);
     assert_string_equal(id_now, id);
-    stop(vm);
-    assert_nothing_lives(vm);
-    starts_and_stops(vm);
+    stack_vm_force_stop(stack, vm);
+    stack_vm_expect_nothing_lives(stack, vm);
+    stack_vm_starts_and_stops(stack, vm);
 }
 
 static char *journal_path(const char *vm, const char *suffix)
@@ -404,9 +305,9 @@ static void journal_is_damaged_in_a_start(void **state)
     show_to_ovs(vm);
     g_autoptr(StackAnswer) answer = stack_end(stack, request);
     assert_int_equal(answer->status, 0);
-    assert_status(vm, "VM_STATUS_RUNNING");
-    stop(vm);
-    assert_nothing_lives(vm);
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_RUNNING");
+    stack_vm_force_stop(stack, vm);
+    stack_vm_expect_nothing_lives(stack, vm);
 }
 
 /* ---- libvirt away */
@@ -437,30 +338,30 @@ static void libvirtd_dies_and_comes_back(void **state)
 {
     (void)state;
     g_autofree char *vm = bios_vm("vhost-user");
-    g_autofree char *other = settled(bios_vm("vhost-user"));
-    start(vm);
+    g_autofree char *other = stack_vm_settled(stack, bios_vm("vhost-user"));
+    stack_vm_start(stack, vm);
     g_autofree char *id = domain_id(vm);
     libvirtd_kill();
     StackAnswer *answer = stack_ask(stack, "vm", "start", other, "--host", stack->host_uuid, NULL);
     stack_await(stack, "/readyz says that libvirt is away", agent_misses_libvirt, NULL);
     stack_await(stack, "host list says so", host_list_says, (gpointer) "");
-    assert_status(vm, "VM_STATUS_RUNNING");
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_RUNNING");
     libvirtd_start();
     ErrorCode code = answer->code;
     stack_answer_free(answer);
     assert_int_equal(code, ERROR_CODE_HYPERVISOR_UNAVAILABLE);
-    assert_nothing_lives(other);
+    stack_vm_expect_nothing_lives(stack, other);
 
     stack_await_ready(stack);
     stack_await(stack, "host list says that it is back", host_list_says, (gpointer) "true");
     await_log("libvirt-back");
-    assert_status(vm, "VM_STATUS_RUNNING");
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_RUNNING");
     g_autofree char *id_now = domain_id(vm);
     assert_string_equal(id_now, id);
     assert_null(stack_event_seen(stack, vm, "status_changed.from", "VM_STATUS_RUNNING"));
-    starts_and_stops(other);
-    stop(vm);
-    assert_nothing_lives(vm);
+    stack_vm_starts_and_stops(stack, other);
+    stack_vm_force_stop(stack, vm);
+    stack_vm_expect_nothing_lives(stack, vm);
 }
 
 /* ---- Open vSwitch and sockets */
@@ -522,8 +423,8 @@ static gboolean host_has_no_dpdk(gpointer data)
 static void ovs_runs_without_dpdk(void **state)
 {
     (void)state;
-    g_autofree char *vm = settled(bios_vm("vhost-user"));
-    g_autofree char *plain = settled(bios_vm(NULL));
+    g_autofree char *vm = stack_vm_settled(stack, bios_vm("vhost-user"));
+    g_autofree char *plain = stack_vm_settled(stack, bios_vm(NULL));
     g_autofree char *folder = folder_of("ovs");
     g_autofree char *file = g_build_filename(folder, "conf.db", NULL);
     g_autofree char *socket = g_strdup_printf("unix:%s/db.sock", folder);
@@ -540,16 +441,16 @@ static void ovs_runs_without_dpdk(void **state)
     stack_await(stack, "the second Open vSwitch answers", ovs_answers, socket);
 
     stack_set_options(stack, STACK_HOST_AGENT, "--ovs.db", socket, NULL);
-    restart_agent();
-    start_refused(vm, ERROR_CODE_OVS_UNAVAILABLE, "dpdk-init");
-    starts_and_stops(plain);
+    stack_restart(stack, STACK_HOST_AGENT);
+    stack_vm_start_refused_without_trace(stack, vm, ERROR_CODE_OVS_UNAVAILABLE, "dpdk-init");
+    stack_vm_starts_and_stops(stack, plain);
     stack_await(stack, "host list says so", host_has_no_dpdk, NULL);
     ovs_daemon_end(ovs_vswitchd);
     ovs_daemon_end(ovsdb_server);
 
     stack_set_options(stack, STACK_HOST_AGENT, NULL);
-    restart_agent();
-    starts_and_stops(vm);
+    stack_restart(stack, STACK_HOST_AGENT);
+    stack_vm_starts_and_stops(stack, vm);
 }
 
 /* The row of a port as an ovs-vsctl leaves it that gave up before ovs-vswitchd answered. */
@@ -572,29 +473,29 @@ static void ghost_leave(const char *vm, guint nic_index)
 static void ghost_rows_do_no_harm(void **state)
 {
     (void)state;
-    g_autofree char *vm = settled(bios_vm("vhost-user"));
-    kill_by_file(lab_env("OVS_PIDFILE"), SIGSTOP);
+    g_autofree char *vm = stack_vm_settled(stack, bios_vm("vhost-user"));
+    stack_signal_by_file(stack, lab_env("OVS_PIDFILE"), SIGSTOP);
     ghost_leave(vm, 0);
     ghost_leave(vm, 5);
-    kill_by_file(lab_env("OVS_PIDFILE"), SIGCONT);
+    stack_signal_by_file(stack, lab_env("OVS_PIDFILE"), SIGCONT);
     g_autofree char *ghosts = stack_live(stack, vm);
     assert_non_null(strstr(ghosts, "ports"));
 
-    start(vm);
+    stack_vm_start(stack, vm);
     g_autofree char *name = switch_ovs_port_name(vm, 0);
     g_autofree char *db = g_strdup_printf("--db=%s", lab_env("OVS_DB"));
     g_autofree char *wanted = g_strdup_printf("%s/%s/0", stack->run_dir, vm);
     g_autofree char *options = stack_run(stack, "ovs-vsctl", "--timeout=10", db, "get", "Interface",
                                          name, "options", NULL);
     assert_non_null(strstr(options, wanted));
-    stop(vm);
-    assert_nothing_lives(vm);
+    stack_vm_force_stop(stack, vm);
+    stack_vm_expect_nothing_lives(stack, vm);
 }
 
 static void stale_sockets_are_removed(void **state)
 {
     (void)state;
-    g_autofree char *vm = settled(bios_vm("vhost-user"));
+    g_autofree char *vm = stack_vm_settled(stack, bios_vm("vhost-user"));
     g_autofree char *folder = g_build_filename(stack->run_dir, vm, NULL);
     assert_int_equal(mkdir(folder, 0755), 0);
     for (guint i = 0; i < 2; i++) {
@@ -604,11 +505,11 @@ static void stale_sockets_are_removed(void **state)
         assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
         close(fd);
     }
-    start(vm);
+    stack_vm_start(stack, vm);
     g_autofree char *content = stack_run(stack, "ls", folder, NULL);
     assert_string_equal(content, "0\n");
-    stop(vm);
-    assert_nothing_lives(vm);
+    stack_vm_force_stop(stack, vm);
+    stack_vm_expect_nothing_lives(stack, vm);
 }
 
 /* ---- TPM */
@@ -616,25 +517,25 @@ static void stale_sockets_are_removed(void **state)
 static void swtpm_is_missing(void **state)
 {
     (void)state;
-    g_autofree char *vm = settled(uefi_vm("off", "--tpm"));
+    g_autofree char *vm = stack_vm_settled(stack, uefi_vm("off", "--tpm"));
     g_autofree char *fresh = uefi_vm("off", "--tpm");
     mount_add(NULL, "/dev/null", "/usr/bin/swtpm", NULL);
-    start_refused(vm, ERROR_CODE_TPM_UNAVAILABLE, "swtpm");
-    start_refused(fresh, ERROR_CODE_TPM_UNAVAILABLE, "swtpm");
+    stack_vm_start_refused_without_trace(stack, vm, ERROR_CODE_TPM_UNAVAILABLE, "swtpm");
+    stack_vm_start_refused_without_trace(stack, fresh, ERROR_CODE_TPM_UNAVAILABLE, "swtpm");
     mounts_remove();
-    starts_and_stops(vm);
-    starts_and_stops(fresh);
+    stack_vm_starts_and_stops(stack, vm);
+    stack_vm_starts_and_stops(stack, fresh);
 }
 
 /* The program is there, so the agent lets it pass; libvirt finds out. */
 static void swtpm_does_not_run(void **state)
 {
     (void)state;
-    g_autofree char *vm = settled(uefi_vm("off", "--tpm"));
+    g_autofree char *vm = stack_vm_settled(stack, uefi_vm("off", "--tpm"));
     mount_add(NULL, "/bin/false", "/usr/bin/swtpm", NULL);
-    start_refused(vm, ERROR_CODE_HYPERVISOR, "swtpm");
+    stack_vm_start_refused_without_trace(stack, vm, ERROR_CODE_HYPERVISOR, "swtpm");
     mounts_remove();
-    starts_and_stops(vm);
+    stack_vm_starts_and_stops(stack, vm);
 }
 
 /* ---- Variable stores */
@@ -662,20 +563,20 @@ static void content_fill(const char *path, const char *like, guint8 value)
 static void what_is_no_variable_store_is_refused(void **state)
 {
     (void)state;
-    g_autofree char *vm = settled(uefi_vm("on", NULL));
+    g_autofree char *vm = stack_vm_settled(stack, uefi_vm("on", NULL));
     g_autoptr(JsonNode) volume = stack_volume(stack, vm, "NV_RAM");
     g_autofree char *path = stack_volume_path(stack, vm, "NV_RAM");
     g_autofree char *kept = g_strdup_printf("%s/%s.kept", stack->folder, vm);
     assert_int_equal(rename(path, kept), 0);
     assert_int_equal(mkdir(path, 0700), 0);
-    start_refused(vm, ERROR_CODE_NVRAM_UNSAFE_FILE, path);
+    stack_vm_start_refused_without_trace(stack, vm, ERROR_CODE_NVRAM_UNSAFE_FILE, path);
     assert_int_equal(rmdir(path), 0);
     content_fill(path, kept, 0);
-    start_refused(vm, ERROR_CODE_NVRAM_CORRUPT, path);
+    stack_vm_start_refused_without_trace(stack, vm, ERROR_CODE_NVRAM_CORRUPT, path);
     content_fill(path, kept, 167);
-    start_refused(vm, ERROR_CODE_NVRAM_CORRUPT, path);
+    stack_vm_start_refused_without_trace(stack, vm, ERROR_CODE_NVRAM_CORRUPT, path);
     assert_int_equal(rename(kept, path), 0);
-    starts_and_stops(vm);
+    stack_vm_starts_and_stops(stack, vm);
     g_autoptr(JsonNode) volume_now = stack_volume(stack, vm, "NV_RAM");
     assert_true(json_node_equal(volume_now, volume));
 }
@@ -683,31 +584,31 @@ static void what_is_no_variable_store_is_refused(void **state)
 static void two_vms_never_share_a_variable_store(void **state)
 {
     (void)state;
-    g_autofree char *vm = settled(uefi_vm("on", NULL));
-    g_autofree char *other = settled(uefi_vm("on", NULL));
+    g_autofree char *vm = stack_vm_settled(stack, uefi_vm("on", NULL));
+    g_autofree char *other = stack_vm_settled(stack, uefi_vm("on", NULL));
     g_autofree char *path = stack_volume_path(stack, vm, "NV_RAM");
     g_autofree char *others = stack_volume_path(stack, other, "NV_RAM");
     g_autofree char *kept = g_strdup_printf("%s/%s.kept", stack->folder, vm);
     assert_int_equal(rename(path, kept), 0);
     assert_int_equal(link(others, path), 0);
-    start_refused(vm, ERROR_CODE_NVRAM_UNSAFE_FILE, path);
-    start_refused(other, ERROR_CODE_NVRAM_UNSAFE_FILE, others);
+    stack_vm_start_refused_without_trace(stack, vm, ERROR_CODE_NVRAM_UNSAFE_FILE, path);
+    stack_vm_start_refused_without_trace(stack, other, ERROR_CODE_NVRAM_UNSAFE_FILE, others);
     assert_int_equal(rename(kept, path), 0);
-    starts_and_stops(other);
-    starts_and_stops(vm);
+    stack_vm_starts_and_stops(stack, other);
+    stack_vm_starts_and_stops(stack, vm);
 }
 
 static void keys_where_secure_boot_is_off_are_refused(void **state)
 {
     (void)state;
-    g_autofree char *vm = settled(uefi_vm("off", "--tpm"));
+    g_autofree char *vm = stack_vm_settled(stack, uefi_vm("off", "--tpm"));
     g_autofree char *path = stack_volume_path(stack, vm, "NV_RAM");
     g_autofree char *kept = g_strdup_printf("%s/%s.kept", stack->folder, vm);
     assert_int_equal(rename(path, kept), 0);
     content_copy(ENROLLED_TEMPLATE, path);
-    start_refused(vm, ERROR_CODE_NVRAM_SECURE_BOOT_MISMATCH, path);
+    stack_vm_start_refused_without_trace(stack, vm, ERROR_CODE_NVRAM_SECURE_BOOT_MISMATCH, path);
     assert_int_equal(rename(kept, path), 0);
-    starts_and_stops(vm);
+    stack_vm_starts_and_stops(stack, vm);
 }
 
 /* ---- Full storage */
@@ -765,14 +666,14 @@ static void fills_the_storage(const char *vm, const char *type, const char *suff
     assert_non_null(strstr(answer->reason, g_strerror(ENOSPC)));
     assert_false(storage_has(name));
     assert_false(storage_has(".new"));
-    assert_nothing_lives(vm);
+    stack_vm_expect_nothing_lives(stack, vm);
 
     storage_make_large();
-    start(vm);
+    stack_vm_start(stack, vm);
     assert_true(storage_has(name));
     g_autofree char *uuid_now = volume_uuid(vm, type);
     assert_string_equal(uuid_now, uuid);
-    stop(vm);
+    stack_vm_force_stop(stack, vm);
     stack_answer_free(stack_done(stack, "vm", "destroy", vm, NULL));
     stack_answer_free(stack_done(stack, "vm", "expunge", vm, NULL));
     mounts_remove();
@@ -783,8 +684,8 @@ static void storage_fills_while_the_template_is_copied(void **state)
     (void)state;
     storage_make_small("size=3800k");
     g_autofree char *vm =
-        vm_create("local:local", "--platform", "linux", "--memory", "128MiB", "--disk",
-                  "3MiB,image=small.qcow2", "--firmware", "uefi", "--secure-boot", "on", NULL);
+        stack_vm_new(stack, COMMON, "--memory", "128MiB", "--disk", "3MiB,image=small.qcow2",
+                     "--firmware", "uefi", "--secure-boot", "on", NULL);
     fills_the_storage(vm, "NV_RAM", ".fd");
 }
 
@@ -792,8 +693,8 @@ static void storage_fills_while_a_data_disk_is_made(void **state)
 {
     (void)state;
     storage_make_small("size=2500k");
-    g_autofree char *vm = vm_create("local:local", "--platform", "linux", "--memory", "32MiB",
-                                    "--disk", "1MiB", "--disk", "3MiB,image=small.qcow2", NULL);
+    g_autofree char *vm = stack_vm_new(stack, COMMON, "--memory", "32MiB", "--disk", "1MiB",
+                                       "--disk", "3MiB,image=small.qcow2", NULL);
     fills_the_storage(vm, "DATA", ".qcow2");
 }
 
@@ -835,26 +736,26 @@ static void firmware_package_is_removed(void **state)
     build_install(folder, "50-first");
     build_install(folder, "60-second");
     stack_set_options(stack, STACK_HOST_AGENT, "--firmware.dirs", folder, NULL);
-    restart_agent();
+    stack_restart(stack, STACK_HOST_AGENT);
     await_log("firmware descriptor 10-torn.json is left out");
-    g_autofree char *vm = settled(uefi_vm("off", "--tpm"));
+    g_autofree char *vm = stack_vm_settled(stack, uefi_vm("off", "--tpm"));
     g_autoptr(JsonNode) volume = stack_volume(stack, vm, "NV_RAM");
     g_autofree char *path = stack_volume_path(stack, vm, "NV_RAM");
 
     build_remove(folder, "50-first");
-    start(vm);
+    stack_vm_start(stack, vm);
     JsonNode *event =
         stack_event(stack, vm, "firmware_replaced.after.descriptor", "60-second.json");
     g_autofree char *before = stack_text(event, "firmware_replaced.before.descriptor");
     assert_string_equal(before, "50-first.json");
-    stop(vm);
+    stack_vm_force_stop(stack, vm);
     g_autofree char *path_now = stack_volume_path(stack, vm, "NV_RAM");
     assert_string_equal(path_now, path);
 
     build_remove(folder, "60-second");
-    start_refused(vm, ERROR_CODE_FIRMWARE_NOT_FOUND, "10-torn.json");
+    stack_vm_start_refused_without_trace(stack, vm, ERROR_CODE_FIRMWARE_NOT_FOUND, "10-torn.json");
     build_install(folder, "60-second");
-    starts_and_stops(vm);
+    stack_vm_starts_and_stops(stack, vm);
     g_autofree char *uuid = stack_text(volume, "uuid");
     g_autofree char *uuid_now = volume_uuid(vm, "NV_RAM");
     assert_string_equal(uuid_now, uuid);
@@ -862,20 +763,13 @@ static void firmware_package_is_removed(void **state)
 
 /* ---- A host that sleeps, and one that reboots */
 
-static void restart_vm_service(void)
-{
-    stack_kill(stack, STACK_VM_SERVICE);
-    stack_start(stack, STACK_VM_SERVICE);
-    stack_await_ready(stack);
-}
-
 /* The agent is held still for longer than the command lives and than anybody waits for it. */
 static void host_sleeps_and_wakes_up_too_late(void **state)
 {
     (void)state;
-    g_autofree char *vm = settled(bios_vm("vhost-user"));
+    g_autofree char *vm = stack_vm_settled(stack, bios_vm("vhost-user"));
     stack_set_options(stack, STACK_VM_SERVICE, "--start.timeout", SHORT_DEADLINE, NULL);
-    restart_vm_service();
+    stack_restart(stack, STACK_VM_SERVICE);
     stack_signal(stack, STACK_HOST_AGENT, SIGSTOP);
     StackAnswer *answer = stack_ask(stack, "vm", "start", vm, "--host", stack->host_uuid, NULL);
     stack_signal(stack, STACK_HOST_AGENT, SIGCONT);
@@ -889,11 +783,11 @@ static void host_sleeps_and_wakes_up_too_late(void **state)
     assert_string_equal(to, "VM_STATUS_STOPPED");
     assert_string_equal(cause, "CAUSE_HOST_REPORT");
     await_log("outcome=EXPIRED");
-    assert_nothing_lives(vm);
+    stack_vm_expect_nothing_lives(stack, vm);
 
     stack_set_options(stack, STACK_VM_SERVICE, NULL);
-    restart_vm_service();
-    starts_and_stops(vm);
+    stack_restart(stack, STACK_VM_SERVICE);
+    stack_vm_starts_and_stops(stack, vm);
 }
 
 static void reboot_host(char *const *vms)
@@ -901,9 +795,9 @@ static void reboot_host(char *const *vms)
     stack_kill(stack, STACK_HOST_AGENT);
     libvirtd_kill();
     for (; *vms != NULL; vms++) {
-        g_autofree char *pid = libvirt_note(*vms, "pid");
-        g_autofree char *xml = libvirt_note(*vms, "xml");
-        qemu_kill(*vms);
+        g_autofree char *pid = stack_vm_libvirt_file(*vms, "pid");
+        g_autofree char *xml = stack_vm_libvirt_file(*vms, "xml");
+        stack_vm_kill_qemu(stack, *vms);
         unlink(pid);
         unlink(xml);
     }
@@ -918,21 +812,19 @@ static void host_reboots(void **state)
     (void)state;
     char *vms[] = {bios_vm("vhost-user"), bios_vm("vhost-user"), uefi_vm("on", NULL), NULL};
     for (guint i = 0; vms[i] != NULL; i++) {
-        start(vms[i]);
+        stack_vm_start(stack, vms[i]);
     }
     g_autofree char *nvram = stack_volume_path(stack, vms[2], "NV_RAM");
     reboot_host(vms);
     for (guint i = 0; vms[i] != NULL; i++) {
-        JsonNode *event = stack_event(stack, vms[i], "status_changed.to", "VM_STATUS_STOPPED");
-        g_autofree char *cause = stack_text(event, "status_changed.cause");
-        assert_string_equal(cause, "CAUSE_HOST_REPORT");
-        assert_nothing_lives(vms[i]);
+        stack_vm_becomes(stack, vms[i], "VM_STATUS_STOPPED", "CAUSE_HOST_REPORT");
+        stack_vm_expect_nothing_lives(stack, vms[i]);
     }
     g_autofree char *nvram_now = stack_volume_path(stack, vms[2], "NV_RAM");
     assert_string_equal(nvram_now, nvram);
     assert_true(g_file_test(nvram, G_FILE_TEST_IS_REGULAR));
     for (guint i = 0; vms[i] != NULL; i++) {
-        starts_and_stops(vms[i]);
+        stack_vm_starts_and_stops(stack, vms[i]);
         g_free(vms[i]);
     }
 }
@@ -950,9 +842,9 @@ static void damaged_journals_are_made_anew_from_what_runs(void **state)
 {
     (void)state;
     g_autofree char *vm = bios_vm("vhost-user");
-    g_autofree char *other = settled(bios_vm("vhost-user"));
+    g_autofree char *other = stack_vm_settled(stack, bios_vm("vhost-user"));
     g_autofree char *others = journal_path(other, "");
-    start(vm);
+    stack_vm_start(stack, vm);
     g_autofree char *id = domain_id(vm);
     stack_kill(stack, STACK_HOST_AGENT);
     journal_cut(vm);
@@ -964,13 +856,13 @@ static void damaged_journals_are_made_anew_from_what_runs(void **state)
     assert_set_aside(vm);
     assert_set_aside(other);
 
-    starts_and_stops(other);
-    assert_status(vm, "VM_STATUS_RUNNING");
+    stack_vm_starts_and_stops(stack, other);
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_RUNNING");
     g_autofree char *id_now = domain_id(vm);
     assert_string_equal(id_now, id);
-    stop(vm);
-    assert_nothing_lives(vm);
-    starts_and_stops(vm);
+    stack_vm_force_stop(stack, vm);
+    stack_vm_expect_nothing_lives(stack, vm);
+    stack_vm_starts_and_stops(stack, vm);
 }
 
 static gboolean agent_has_ended(gpointer data)
@@ -1004,16 +896,16 @@ static void fill(const char *path)
  * next one carries it out. `mend` undoes what was done to the folder. */
 static void start_waits_for_a_journal(const char *vm, int cause, void (*mend)(void))
 {
-    GSubprocess *request = start_begin(vm);
+    GSubprocess *request = stack_vm_start_begin(stack, vm);
     agent_ends();
     await_log(g_strerror(cause));
-    assert_nothing_lives(vm);
+    stack_vm_expect_nothing_lives(stack, vm);
     mend();
     stack_start(stack, STACK_HOST_AGENT);
     g_autoptr(StackAnswer) answer = stack_end(stack, request);
     assert_int_equal(answer->status, 0);
-    stop(vm);
-    assert_nothing_lives(vm);
+    stack_vm_force_stop(stack, vm);
+    stack_vm_expect_nothing_lives(stack, vm);
 }
 
 static void filler_remove(void)
@@ -1030,7 +922,7 @@ static void journal_is_on_a_full_disk(void **state)
     assert_true(stack_stop(stack, STACK_HOST_AGENT));
     mount_add("tmpfs", "virtbus-test", folder, "size=256k");
     stack_start(stack, STACK_HOST_AGENT);
-    g_autofree char *vm = settled(bios_vm("vhost-user"));
+    g_autofree char *vm = stack_vm_settled(stack, bios_vm("vhost-user"));
     fill(filler);
     start_waits_for_a_journal(vm, ENOSPC, filler_remove);
 }
@@ -1039,7 +931,7 @@ static void journal_is_read_only(void **state)
 {
     (void)state;
     g_autofree char *folder = folder_of("agent");
-    g_autofree char *vm = settled(bios_vm("vhost-user"));
+    g_autofree char *vm = stack_vm_settled(stack, bios_vm("vhost-user"));
     mount_add(NULL, folder, folder, NULL);
     assert_int_equal(mount(NULL, folder, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL), 0);
     start_waits_for_a_journal(vm, EROFS, mounts_remove);
@@ -1048,7 +940,7 @@ static void journal_is_read_only(void **state)
 static void second_agent_on_one_journal_is_refused(void **state)
 {
     (void)state;
-    g_autofree char *vm = settled(bios_vm("vhost-user"));
+    g_autofree char *vm = stack_vm_settled(stack, bios_vm("vhost-user"));
     GSubprocess *first = stack->daemons[STACK_HOST_AGENT];
     guint16 port = stack->ports[STACK_HOST_AGENT];
     stack->daemons[STACK_HOST_AGENT] = NULL;
@@ -1057,7 +949,7 @@ static void second_agent_on_one_journal_is_refused(void **state)
     stack->daemons[STACK_HOST_AGENT] = first;
     stack->ports[STACK_HOST_AGENT] = port;
     await_log("does another agent run on this state.dir?");
-    starts_and_stops(vm);
+    stack_vm_starts_and_stops(stack, vm);
 }
 
 /* ---- From test to test */
@@ -1075,21 +967,16 @@ static void revive(const char *run_dir)
     gboolean misled =
         mounts->len > 0 || has_options(STACK_HOST_AGENT) || strcmp(stack->run_dir, folder) != 0;
     libvirtd_start();
-    for (StackDaemon daemon = 0; daemon < STACK_N_DAEMONS; daemon++) {
-        if (stack->daemons[daemon] == NULL) {
-            stack_start(stack, daemon);
-        }
-        stack_signal(stack, daemon, SIGCONT);
-    }
+    stack_revive(stack);
     if (misled) {
         mounts_remove();
         stack_set_options(stack, STACK_HOST_AGENT, NULL);
         stack_set_run_dir(stack, run_dir);
-        restart_agent();
+        stack_restart(stack, STACK_HOST_AGENT);
     }
     if (has_options(STACK_VM_SERVICE)) {
         stack_set_options(stack, STACK_VM_SERVICE, NULL);
-        restart_vm_service();
+        stack_restart(stack, STACK_VM_SERVICE);
     }
     stack_await_ready(stack);
     g_autofree char *log = agent_log();

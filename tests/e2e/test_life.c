@@ -12,12 +12,12 @@
 
 #include "services/host-agent/nvram_vars.h"
 #include "tests/lib/lab_guest.h"
-#include "tests/lib/stack.h"
+#include "tests/lib/stack_vm.h"
 
 enum { NVRAM_BYTES = 540672 };
 
 static Stack *stack;
-static char vm[UUID_TEXT_BYTES];
+static char *vm;
 
 /* What must stay the same from one stop to the next, and what must grow. */
 typedef struct {
@@ -36,22 +36,6 @@ static void state_clear(State *state)
     g_free(state->tpm_key);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(State, state_clear)
-
-static void done(const char *verb, const char *flag, const char *value)
-{
-    stack_answer_free(stack_done(stack, "vm", verb, vm, flag, value, NULL));
-}
-
-static void start(void)
-{
-    done("start", "--host", stack->host_uuid);
-}
-
-static char *status_of_vm(void)
-{
-    g_autoptr(StackAnswer) answer = stack_done(stack, "vm", "show", vm, NULL);
-    return stack_text(answer->json, "vm.status");
-}
 
 /* ---- Firmware state */
 
@@ -138,27 +122,21 @@ static State state_read(void)
 static void first_start_makes_everything(void **unused)
 {
     (void)unused;
-    uuid_random(vm);
-    stack_answer_free(stack_done(stack, "vm", "create", "--uuid", vm, "--name", "A whole life",
-                                 "--platform", "windows", "--firmware", "uefi", "--secure-boot",
-                                 "on", "--tpm", "--vcpus", "1", "--memory", "256MiB", "--storage",
-                                 "local:local", "--disk", "1GiB", "--nic", "vhost-user", NULL));
+    vm = stack_vm_new(stack, "--name", "A whole life", "--platform", "windows", "--firmware",
+                      "uefi", "--secure-boot", "on", "--tpm", "--vcpus", "1", "--memory", "256MiB",
+                      "--storage", "local:local", "--disk", "1GiB", "--nic", "vhost-user", NULL);
     g_autofree char *before = stack_storage(stack);
     assert_string_equal(before, "");
-    start();
+    stack_vm_start(stack, vm);
     await_boot(0);
 }
 
 static void nic_is_virtio_and_recorded_so(void **unused)
 {
     (void)unused;
-    g_autoptr(StackAnswer) answer = stack_done(stack, "vm", "show", vm, NULL);
-    g_autofree char *asked = stack_text(answer->json, "vm.hardware.nics[0].asked_model");
-    g_autofree char *model = stack_text(answer->json, "vm.hardware.nics[0].effective_model");
-    g_autofree char *coerced = stack_text(answer->json, "vm.hardware.nics[0].coerced");
-    assert_string_equal(asked, "NIC_MODEL_E1000");
-    assert_string_equal(model, "NIC_MODEL_VIRTIO");
-    assert_string_equal(coerced, "true");
+    stack_vm_shows(stack, vm, "vm.hardware.nics[0].asked_model", "NIC_MODEL_E1000");
+    stack_vm_shows(stack, vm, "vm.hardware.nics[0].effective_model", "NIC_MODEL_VIRTIO");
+    stack_vm_shows(stack, vm, "vm.hardware.nics[0].coerced", "true");
     JsonNode *event = stack_event(stack, vm, "nic_coerced.effective_model", "NIC_MODEL_VIRTIO");
     g_autofree char *told = stack_text(event, "nic_coerced.asked_model");
     assert_string_equal(told, "NIC_MODEL_E1000");
@@ -171,7 +149,7 @@ static void nic_is_virtio_and_recorded_so(void **unused)
 static StackAnswer *start_under_fire(void)
 {
     stack_event(stack, vm, "status_changed.to", "VM_STATUS_STOPPED");
-    GSubprocess *request = stack_begin(stack, "vm", "start", vm, "--host", stack->host_uuid, NULL);
+    GSubprocess *request = stack_vm_start_begin(stack, vm);
     stack_event(stack, vm, "progress.phase", "OPERATION_PHASE_STARTING_DOMAIN");
     for (StackDaemon daemon = 0; daemon < STACK_N_DAEMONS; daemon++) {
         stack_kill(stack, daemon);
@@ -186,22 +164,20 @@ static StackAnswer *start_under_fire(void)
 static void second_start_survives_the_death_of_all(void **unused)
 {
     (void)unused;
-    done("stop", "--force", NULL);
+    stack_vm_force_stop(stack, vm);
     g_auto(State) first = state_read();
     g_autofree char *files = stack_storage(stack);
 
     g_autoptr(StackAnswer) answer = start_under_fire();
     if (answer->code == ERROR_CODE_INTERRUPTED) {
-        g_autofree char *live = stack_live(stack, vm);
-        assert_string_equal(live, "");
-        start();
+        stack_vm_expect_nothing_lives(stack, vm);
+        stack_vm_start(stack, vm);
     } else if (answer->status != 0) {
         stack_fail(stack, "neither done nor INTERRUPTED: %s", answer->words);
     }
-    g_autofree char *status = status_of_vm();
-    assert_string_equal(status, "VM_STATUS_RUNNING");
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_RUNNING");
     await_boot(first.mtc);
-    done("stop", "--force", NULL);
+    stack_vm_force_stop(stack, vm);
 
     g_auto(State) second = state_read();
     assert_string_equal(second.uuid, first.uuid);
@@ -214,23 +190,15 @@ static void second_start_survives_the_death_of_all(void **unused)
     assert_string_equal(files_now, files);
 }
 
-static gboolean nothing_is_left(gpointer unused)
-{
-    (void)unused;
-    g_autofree char *left = stack_left(stack);
-    return *left == '\0';
-}
-
 static void expunge_leaves_nothing(void **unused)
 {
     (void)unused;
     g_autofree char *files = stack_storage(stack);
-    done("destroy", NULL, NULL);
+    stack_answer_free(stack_done(stack, "vm", "destroy", vm, NULL));
     g_autofree char *files_now = stack_storage(stack);
     assert_string_equal(files_now, files);
-    done("expunge", NULL, NULL);
-    /* The host forgets the VM behind the reply. */
-    stack_await(stack, "nothing is left on the host", nothing_is_left, NULL);
+    stack_answer_free(stack_done(stack, "vm", "expunge", vm, NULL));
+    stack_await_nothing_left(stack);
 }
 
 static void daemons_end_in_order(void **unused)
@@ -252,6 +220,7 @@ static int group_teardown(void **unused)
 {
     (void)unused;
     stack_free(stack);
+    g_free(vm);
     return 0;
 }
 

@@ -11,14 +11,13 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tests/lib/lab_guest.h"
-#include "tests/lib/stack.h"
+#include "tests/lib/stack_vm.h"
 
 #define GUEST_LINE  "virtbus-guest: "
 #define POWERED_OFF "reboot: Power down"
@@ -35,7 +34,7 @@ enum {
 
 static Stack *stack;
 static char *images; /* Made by tests/lib/linux-guest. */
-static char vm[UUID_TEXT_BYTES];
+static char *vm;
 static int n_boots; /* Of `vm`; and so what the guest must have counted. */
 static char *pcr7;  /* What the TPM measured of Secure Boot at the first boot. */
 static char *nvram; /* The NVRAM volume's uuid and generation after the first boot. */
@@ -178,41 +177,28 @@ static char *nvram_identity(void)
 /* While nothing runs: what the guest wrote last is in the file, and it is still the same volume. */
 static void assert_kept(void)
 {
-    g_autofree char *live = stack_live(stack, vm);
+    stack_vm_expect_nothing_lives(stack, vm);
     g_autofree char *identity = nvram_identity();
-    assert_string_equal(live, "");
     assert_string_equal(identity, nvram);
     assert_int_equal(count_on_disk(), n_boots);
 }
 
 /* ---- The VM */
 
-/* `tpm` is "--tpm" or NULL; then there is no NIC either. */
-static void create(char *uuid, const char *image, const char *tpm, const char *nic)
+/* Its uuid (g_free). `tpm` is "--tpm" or NULL; then there is no NIC either. */
+static char *signed_linux(const char *image, const char *tpm, const char *nic)
 {
     g_autofree char *disk = g_strdup_printf("type=root,image=%s,format=qcow2", image);
-    uuid_random(uuid);
-    stack_answer_free(stack_done(stack, "vm", "create", "--uuid", uuid, "--name", "Signed Linux",
-                                 "--platform", "linux", "--firmware", "uefi", "--secure-boot", "on",
-                                 "--vcpus", "1", "--memory", "1GiB", "--storage", "local:local",
-                                 "--serial", "--disk", disk, tpm, "--nic", nic, NULL));
-}
-
-static void start(const char *uuid)
-{
-    stack_answer_free(stack_done(stack, "vm", "start", uuid, "--host", stack->host_uuid, NULL));
+    return stack_vm_new(stack, "--name", "Signed Linux", "--platform", "linux", "--firmware",
+                        "uefi", "--secure-boot", "on", "--vcpus", "1", "--memory", "1GiB",
+                        "--storage", "local:local", "--serial", "--disk", disk, tpm, "--nic", nic,
+                        NULL);
 }
 
 static char *record_text(const char *path)
 {
     g_autoptr(StackAnswer) answer = stack_done(stack, "vm", "show", vm, NULL);
     return stack_text(answer->json, path);
-}
-
-static void assert_status(const char *status)
-{
-    g_autofree char *found = record_text("vm.status");
-    assert_string_equal(found, status);
 }
 
 /* Ends by the guest's own power-off, asked for by ACPI. */
@@ -222,10 +208,8 @@ static void stop_gracefully(void)
     stack_answer_free(stack_done(stack, "vm", "stop", vm, NULL));
     g_autofree char *after = serial_log(vm);
     assert_non_null(strstr(after + strlen(before), POWERED_OFF));
-    assert_status("VM_STATUS_STOPPED");
-    JsonNode *event = stack_event(stack, vm, "status_changed.to", "VM_STATUS_STOPPED");
-    g_autofree char *cause = stack_text(event, "status_changed.cause");
-    assert_string_equal(cause, "CAUSE_OPERATION_DONE");
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_STOPPED");
+    stack_vm_becomes(stack, vm, "VM_STATUS_STOPPED", "CAUSE_OPERATION_DONE");
 }
 
 /* ---- The life, in order */
@@ -233,13 +217,11 @@ static void stop_gracefully(void)
 static void linux_boots_with_secure_boot(void **unused)
 {
     (void)unused;
-    create(vm, "debian-secure-boot.qcow2", "--tpm", "vhost-user,model=e1000");
-    start(vm);
+    vm = signed_linux("debian-secure-boot.qcow2", "--tpm", "vhost-user,model=e1000");
+    stack_vm_start(stack, vm);
     await_one_more_boot();
-    g_autofree char *asked = record_text("vm.hardware.nics[0].asked_model");
-    g_autofree char *model = record_text("vm.hardware.nics[0].effective_model");
-    assert_string_equal(asked, "NIC_MODEL_E1000");
-    assert_string_equal(model, "NIC_MODEL_VIRTIO");
+    stack_vm_shows(stack, vm, "vm.hardware.nics[0].asked_model", "NIC_MODEL_E1000");
+    stack_vm_shows(stack, vm, "vm.hardware.nics[0].effective_model", "NIC_MODEL_VIRTIO");
 }
 
 static void guest_powers_off_when_asked(void **unused)
@@ -248,15 +230,6 @@ static void guest_powers_off_when_asked(void **unused)
     stop_gracefully();
     nvram = nvram_identity();
     assert_kept();
-}
-
-static void kill_qemu(void)
-{
-    g_autofree char *folder = g_path_get_dirname(lab_env("LIBVIRT_PIDFILE"));
-    g_autofree char *path = g_strdup_printf("%s/libvirt/qemu/vb-%s.pid", folder, vm);
-    g_autofree char *pid = NULL;
-    assert_true(g_file_get_contents(path, &pid, NULL, NULL));
-    assert_int_equal(kill(atoi(pid), SIGKILL), 0);
 }
 
 static gboolean has_ended(gpointer unused)
@@ -270,12 +243,12 @@ static gboolean has_ended(gpointer unused)
 static void counter_outlives_every_process(void **unused)
 {
     (void)unused;
-    start(vm);
+    stack_vm_start(stack, vm);
     await_one_more_boot();
     for (StackDaemon daemon = 0; daemon < STACK_N_DAEMONS; daemon++) {
         stack_kill(stack, daemon);
     }
-    kill_qemu();
+    stack_vm_kill_qemu(stack, vm);
     stack_await(stack, "libvirt has seen QEMU's end", domain_is_gone, vm);
     g_free(stack_run(stack, "rm", "-rf", stack->run_dir, NULL));
     for (StackDaemon daemon = 0; daemon < STACK_N_DAEMONS; daemon++) {
@@ -289,7 +262,7 @@ static void counter_outlives_every_process(void **unused)
 static void counter_outlives_a_reboot(void **unused)
 {
     (void)unused;
-    start(vm);
+    stack_vm_start(stack, vm);
     await_one_more_boot();
     g_autofree char *epoch = record_text("vm.epoch");
     stack_answer_free(stack_done(stack, "vm", "reboot", vm, NULL));
@@ -298,7 +271,7 @@ static void counter_outlives_a_reboot(void **unused)
     g_autofree char *identity = nvram_identity();
     assert_true(strtoll(epoch_now, NULL, 10) > strtoll(epoch, NULL, 10));
     assert_string_equal(identity, nvram);
-    assert_status("VM_STATUS_RUNNING");
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_RUNNING");
 }
 
 /* The line "r" on its console. QEMU reads the pty only while somebody holds it open. */
@@ -321,7 +294,7 @@ static void counter_outlives_a_reboot_from_inside(void **unused)
     await_one_more_boot();
     g_autofree char *id_now = stack_run(stack, STACK_VIRSH, "domid", vm, NULL);
     assert_string_equal(id_now, id);
-    assert_status("VM_STATUS_RUNNING");
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_RUNNING");
     stop_gracefully();
     assert_kept();
 }
@@ -330,24 +303,16 @@ static void counter_outlives_a_reboot_from_inside(void **unused)
 static void unsigned_program_is_refused(void **unused)
 {
     (void)unused;
-    char other[UUID_TEXT_BYTES];
-    create(other, "debian-unsigned.qcow2", NULL, NULL);
-    start(other);
+    g_autofree char *other = signed_linux("debian-unsigned.qcow2", NULL, NULL);
+    stack_vm_start(stack, other);
     g_autofree char *line = await_serial_line(other, "failed to load Boot", 1);
     g_autofree char *text = serial_log(other);
-    stack_answer_free(stack_done(stack, "vm", "stop", other, "--force", NULL));
+    stack_vm_force_stop(stack, other);
     assert_non_null(strstr(line, "from PciRoot"));
     assert_true(g_str_has_suffix(line, ": Access Denied"));
     assert_null(strstr(text, "Welcome to GRUB"));
     stack_answer_free(stack_done(stack, "vm", "destroy", other, NULL));
     stack_answer_free(stack_done(stack, "vm", "expunge", other, NULL));
-}
-
-static gboolean nothing_is_left(gpointer unused)
-{
-    (void)unused;
-    g_autofree char *left = stack_left(stack);
-    return *left == '\0';
 }
 
 static void expunge_takes_the_counter(void **unused)
@@ -357,7 +322,7 @@ static void expunge_takes_the_counter(void **unused)
     assert_kept();
     stack_answer_free(stack_done(stack, "vm", "expunge", vm, NULL));
     g_free(stack_run(stack, "rm", "-rf", images, NULL));
-    stack_await(stack, "nothing is left on the host", nothing_is_left, NULL);
+    stack_await_nothing_left(stack);
 }
 
 static int group_setup(void **unused)
@@ -373,6 +338,7 @@ static int group_teardown(void **unused)
 {
     (void)unused;
     stack_free(stack);
+    g_free(vm);
     g_free(images);
     g_free(pcr7);
     g_free(nvram);

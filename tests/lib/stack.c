@@ -247,6 +247,23 @@ void stack_await_ready(Stack *stack)
     stack_await(stack, "the daemons are ready", are_ready, stack);
 }
 
+void stack_restart(Stack *stack, StackDaemon daemon)
+{
+    stack_kill(stack, daemon);
+    stack_start(stack, daemon);
+    stack_await_ready(stack);
+}
+
+void stack_revive(Stack *stack)
+{
+    for (StackDaemon daemon = 0; daemon < STACK_N_DAEMONS; daemon++) {
+        if (stack->daemons[daemon] == NULL) {
+            stack_start(stack, daemon);
+        }
+        stack_signal(stack, daemon, SIGCONT);
+    }
+}
+
 /* ---- From nothing to nothing */
 
 static void folder_make(Stack *stack)

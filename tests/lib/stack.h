@@ -11,6 +11,7 @@
 
 #include <gio/gio.h>
 #include <json-glib/json-glib.h>
+#include <stdarg.h>
 
 #include "common/base/uuid.h"
 #include "virtbus/v1/virtbus.h"
@@ -45,6 +46,11 @@ void stack_free(Stack *stack);
 void stack_start(Stack *stack, StackDaemon daemon); /* Does not wait. */
 void stack_kill(Stack *stack, StackDaemon daemon);  /* SIGKILL, and waits for its end. */
 void stack_signal(Stack *stack, StackDaemon daemon, int signal);
+/* Kills it, starts it anew, and waits until it is ready. */
+void stack_restart(Stack *stack, StackDaemon daemon);
+/* Starts each daemon that a failed test has left dead, and lets each go on that it has left held
+ * still. Does not wait. */
+void stack_revive(Stack *stack);
 /* SIGTERM, and waits; TRUE: it ended in order. */
 gboolean stack_stop(Stack *stack, StackDaemon daemon);
 /* Until /readyz of each daemon that runs says yes. */
@@ -77,6 +83,8 @@ StackAnswer *stack_ask(Stack *stack, ...) G_GNUC_NULL_TERMINATED;
 StackAnswer *stack_done(Stack *stack, ...) G_GNUC_NULL_TERMINATED;
 /* The same, whose reply must be this error. */
 StackAnswer *stack_refused(Stack *stack, ErrorCode code, ...) G_GNUC_NULL_TERMINATED;
+/* stack_done with the words `first`, up to NULL, and then `more`, up to NULL. */
+StackAnswer *stack_done_with(Stack *stack, const char *const *first, va_list more);
 /* In the background. stack_end waits for its answer and frees it. */
 GSubprocess *stack_begin(Stack *stack, ...) G_GNUC_NULL_TERMINATED;
 StackAnswer *stack_end(Stack *stack, GSubprocess *request);
@@ -106,9 +114,13 @@ char *stack_live(Stack *stack, const char *vm);
 char *stack_storage(Stack *stack);
 /* Everything that is left of any VM of this stack. */
 char *stack_left(Stack *stack);
+/* Until that is nothing: the host forgets a VM only behind the reply to its expunge. */
+void stack_await_nothing_left(Stack *stack);
 
 /* A tool of the host with its words up to NULL, which must end well; what it wrote (g_free). */
 char *stack_run(Stack *stack, const char *program, ...) G_GNUC_NULL_TERMINATED;
+/* Sends a signal to the lab's process, or QEMU, whose number is in this file. */
+void stack_signal_by_file(Stack *stack, const char *path, int signal);
 /* virsh on the lab's libvirt. */
 #define STACK_VIRSH "virsh", "-q", "-c", lab_env("LIBVIRT_URI")
 

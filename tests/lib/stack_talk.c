@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +16,8 @@
 #include "tests/lib/lab_guest.h"
 
 /* ---- virtbusctl */
+
+static const char *const no_words[] = {NULL};
 
 void stack_answer_free(StackAnswer *answer)
 {
@@ -23,18 +27,22 @@ void stack_answer_free(StackAnswer *answer)
     g_free(answer);
 }
 
-static GSubprocess *begin(Stack *stack, va_list words)
+/* virtbusctl with the words `first`, up to NULL, and then `more`. */
+static GSubprocess *begin(Stack *stack, const char *const *first, va_list more)
 {
     g_autoptr(GPtrArray) argv = g_ptr_array_new();
     g_autoptr(GError) error = NULL;
-    const char *const first[] = {
+    const char *const always[] = {
         VIRTBUSCTL,           "--json",         "--timeout",  "3m", "--bootstrap",
         lab_env("BOOTSTRAP"), "--topic.prefix", stack->prefix};
-    for (guint i = 0; i < G_N_ELEMENTS(first); i++) {
-        g_ptr_array_add(argv, (char *)first[i]);
+    for (guint i = 0; i < G_N_ELEMENTS(always); i++) {
+        g_ptr_array_add(argv, (char *)always[i]);
+    }
+    for (; *first != NULL; first++) {
+        g_ptr_array_add(argv, (char *)*first);
     }
     const char *word;
-    while ((word = va_arg(words, const char *)) != NULL) {
+    while ((word = va_arg(more, const char *)) != NULL) {
         g_ptr_array_add(argv, (char *)word);
     }
     g_ptr_array_add(argv, NULL);
@@ -51,7 +59,7 @@ GSubprocess *stack_begin(Stack *stack, ...)
 {
     va_list words;
     va_start(words, stack);
-    GSubprocess *request = begin(stack, words);
+    GSubprocess *request = begin(stack, no_words, words);
     va_end(words);
     return request;
 }
@@ -81,7 +89,7 @@ StackAnswer *stack_end(Stack *stack, GSubprocess *request)
 
 static StackAnswer *ask(Stack *stack, va_list words)
 {
-    return stack_end(stack, begin(stack, words));
+    return stack_end(stack, begin(stack, no_words, words));
 }
 
 StackAnswer *stack_ask(Stack *stack, ...)
@@ -93,16 +101,22 @@ StackAnswer *stack_ask(Stack *stack, ...)
     return answer;
 }
 
-StackAnswer *stack_done(Stack *stack, ...)
+StackAnswer *stack_done_with(Stack *stack, const char *const *first, va_list more)
 {
-    va_list words;
-    va_start(words, stack);
-    StackAnswer *answer = ask(stack, words);
-    va_end(words);
+    StackAnswer *answer = stack_end(stack, begin(stack, first, more));
     if (answer->status != 0) {
         stack_fail(stack, "virtbusctl ended with %d: %s %s", answer->status, answer->words,
                    answer->reason);
     }
+    return answer;
+}
+
+StackAnswer *stack_done(Stack *stack, ...)
+{
+    va_list words;
+    va_start(words, stack);
+    StackAnswer *answer = stack_done_with(stack, no_words, words);
+    va_end(words);
     return answer;
 }
 
@@ -258,6 +272,22 @@ char *stack_run(Stack *stack, const char *program, ...)
     return output;
 }
 
+void stack_signal_by_file(Stack *stack, const char *path, int signal)
+{
+    g_autofree char *pid = NULL;
+    g_autoptr(GError) error = NULL;
+    if (!g_file_get_contents(path, &pid, NULL, &error)) {
+        stack_fail(stack, "%s", error->message);
+    }
+    int number = atoi(pid);
+    if (number <= 0) { /* To kill(), a group: our own. */
+        stack_fail(stack, "%s holds no process's number: \"%s\"", path, pid);
+    }
+    if (kill(number, signal) != 0) {
+        stack_fail(stack, "signal %d to %d of %s: %s", signal, number, path, g_strerror(errno));
+    }
+}
+
 char *stack_live(Stack *stack, const char *vm)
 {
     g_autoptr(GString) live = g_string_new(NULL);
@@ -316,4 +346,15 @@ char *stack_left(Stack *stack)
         }
     }
     return g_strdup(left->str);
+}
+
+static gboolean nothing_is_left(gpointer stack)
+{
+    g_autofree char *left = stack_left(stack);
+    return *left == '\0';
+}
+
+void stack_await_nothing_left(Stack *stack)
+{
+    stack_await(stack, "nothing is left on the host", nothing_is_left, stack);
 }

@@ -240,6 +240,14 @@ static HostReport *sent_answer(World *w, HostReport__ReportCase body, ErrorCode 
     return report;
 }
 
+/* The domain has ended, for this reason. */
+static HostReport *sent_stopped(World *w, StopReason reason)
+{
+    HostReport *report = sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
+    assert_int_equal(report->domain_stopped->reason, reason);
+    return report;
+}
+
 static void expect_silent(World *w)
 {
     assert_int_equal(w->vm->n_outbox, 0);
@@ -587,8 +595,7 @@ static void stop_cleans_up_before_it_is_reported(void **state)
     assert_int_equal(w->vm->n_state_paths, 2);
     done(w, (VbEffectResult){0});
     expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
-    HostReport *report = sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
-    assert_int_equal(report->domain_stopped->reason, STOP_REASON_REQUESTED);
+    HostReport *report = sent_stopped(w, STOP_REASON_REQUESTED);
     assert_string_equal(report->operation_id, "op-1");
     assert_false(w->vm->domain_expected);
     assert_int_equal(w->vm->domain_epoch, 0);
@@ -621,8 +628,7 @@ static void guest_that_ends_just_after_its_deadline_is_looked_after(void **state
     expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
     looked(w, DOMAIN_NONE, 0);
     done(w, (VbEffectResult){0});
-    HostReport *report = sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
-    assert_int_equal(report->domain_stopped->reason, STOP_REASON_GUEST_SHUTDOWN);
+    HostReport *report = sent_stopped(w, STOP_REASON_GUEST_SHUTDOWN);
     assert_string_equal(report->operation_id, "");
 }
 
@@ -675,8 +681,7 @@ static void stop_of_what_does_not_run_is_a_success(void **state)
     give(w, stop_command(w, 3, STOP_MODE_FORCED, 0));
     done(w, (VbEffectResult){.stop_reason = STOP_REASON_NOT_RUNNING});
     done(w, (VbEffectResult){0});
-    HostReport *report = sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
-    assert_int_equal(report->domain_stopped->reason, STOP_REASON_NOT_RUNNING);
+    sent_stopped(w, STOP_REASON_NOT_RUNNING);
 }
 
 static void stop_with_ovs_down_is_still_a_stop(void **state)
@@ -722,8 +727,7 @@ static void stop_stays_silent_while_libvirt_is_gone(void **state)
     look(w);
     expect_phase(w, HOST_PHASE_STOPPED_CLEANUP, EFFECT_CLEAN_UP);
     done(w, (VbEffectResult){0});
-    HostReport *report = sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
-    assert_int_equal(report->domain_stopped->reason, STOP_REASON_REQUESTED);
+    sent_stopped(w, STOP_REASON_REQUESTED);
 }
 
 /* --- Volumes, forget, and what is not supported */
@@ -1016,9 +1020,7 @@ static void look_finds_the_expected_domain_gone_or_half_started(void **state)
         expect_phase(w, HOST_PHASE_STOPPED_CLEANUP, EFFECT_CLEAN_UP);
         expect_silent(w);
         done(w, (VbEffectResult){0});
-        HostReport *report =
-            sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
-        assert_int_equal(report->domain_stopped->reason, STOP_REASON_NOT_RUNNING);
+        HostReport *report = sent_stopped(w, STOP_REASON_NOT_RUNNING);
         assert_int_equal(report->epoch, 3);
         expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
     }
@@ -1116,8 +1118,7 @@ static void domain_that_ends_is_looked_after_cleaned_up_and_reported(void **stat
     look(w);                                                    /* Nor does a crash. */
     expect_phase(w, HOST_PHASE_STOPPED_CLEANUP, EFFECT_CLEAN_UP);
     done(w, (VbEffectResult){0});
-    HostReport *report = sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
-    assert_int_equal(report->domain_stopped->reason, STOP_REASON_CRASHED);
+    HostReport *report = sent_stopped(w, STOP_REASON_CRASHED);
     assert_int_equal(report->epoch, 3);
     expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
     assert_false(w->vm->domain_expected);
@@ -1342,8 +1343,7 @@ static void loose_port_of_a_domain_that_ends_while_it_is_unplugged(void **state)
     expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
     looked(w, DOMAIN_NONE, 0);
     done(w, (VbEffectResult){0});
-    HostReport *report = sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
-    assert_int_equal(report->domain_stopped->reason, STOP_REASON_CRASHED);
+    sent_stopped(w, STOP_REASON_CRASHED);
     expect_ports(w, "", "");
 }
 
@@ -1442,8 +1442,7 @@ static void end_of_the_domain_is_told_after_the_answer(void **state)
     expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
     looked(w, DOMAIN_NONE, 0);
     done(w, (VbEffectResult){0});
-    HostReport *report = sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
-    assert_int_equal(report->domain_stopped->reason, STOP_REASON_GUEST_SHUTDOWN);
+    sent_stopped(w, STOP_REASON_GUEST_SHUTDOWN);
     expect_ports(w, "", "");
 }
 
@@ -1461,8 +1460,7 @@ static void preempted_attach_has_ended_the_domain(void **state)
     domain_event(w, DOMAIN_EVENT_STOPPED, STOP_REASON_OUTSIDE);
     looked(w, DOMAIN_NONE, 0);
     done(w, (VbEffectResult){0});
-    HostReport *report = sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
-    assert_int_equal(report->domain_stopped->reason, STOP_REASON_REQUESTED);
+    sent_stopped(w, STOP_REASON_REQUESTED);
     expect_ports(w, "", "");
 }
 
