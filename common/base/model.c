@@ -15,6 +15,16 @@ gboolean model_has_disk_volume(const VmSpec *spec)
     return FALSE;
 }
 
+VolumeFormat model_disk_format(const DiskSpec *disk)
+{
+    return disk->format == VOLUME_FORMAT_RAW ? VOLUME_FORMAT_RAW : VOLUME_FORMAT_QCOW2;
+}
+
+ImageMode model_image_mode(const DiskSpec *disk)
+{
+    return disk->image_mode == IMAGE_MODE_OVERLAY ? IMAGE_MODE_OVERLAY : IMAGE_MODE_COPY;
+}
+
 gboolean model_is_same_class(const FirmwareClass *a, const FirmwareClass *b)
 {
     return a != NULL && b != NULL && a->firmware == b->firmware &&

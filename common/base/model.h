@@ -10,5 +10,9 @@ gboolean model_is_uefi(const VmSpec *spec);
 /* Whether a disk of it is a volume. One of a vhost-user back end is none. */
 gboolean model_has_disk_volume(const VmSpec *spec);
 
+/* Raw or qcow2: what a disk is if nothing is said. */
+VolumeFormat model_disk_format(const DiskSpec *disk);
+ImageMode model_image_mode(const DiskSpec *disk);
+
 /* Whether a variable store of one class fits a firmware of the other. NULL fits nothing. */
 gboolean model_is_same_class(const FirmwareClass *a, const FirmwareClass *b);

@@ -99,13 +99,21 @@ void vm_reply(VmContext *ctx, const char *request_id, Error *error)
     }
 }
 
+static void deadline_clear(VmContext *ctx)
+{
+    ctx->step->state->deadline_ms = 0;
+    ctx->step->state->deadline_id = arena_strdup(ctx->arena, "");
+}
+
 /* What a restart policy looks at: see VmRecord.runs_wanted. */
 static void runs_wanted_set(VmRecord *vm, VmStatus to)
 {
     switch (to) {
-    case VM_STATUS_RUNNING:
+    case VM_STATUS_STARTING:
+    case VM_STATUS_REBOOTING:
         vm->runs_wanted = TRUE;
         return;
+    case VM_STATUS_CREATED:
     case VM_STATUS_STOPPING:
     case VM_STATUS_STOPPED:
     case VM_STATUS_CRASHED:
@@ -116,9 +124,9 @@ static void runs_wanted_set(VmRecord *vm, VmStatus to)
         vm->runs_wanted = FALSE;
         return;
     case VM_STATUS_UNSPECIFIED:
-    case VM_STATUS_CREATED:
-    case VM_STATUS_STARTING:
-    case VM_STATUS_REBOOTING:
+    case VM_STATUS_RUNNING:
+        vm->restarts = 0;
+        return; /* It may be that a stop has failed: then it is not wanted to run. */
     case VM_STATUS_MIGRATING:
     case VM_STATUS_PAUSED:
     case VM_STATUS_UNKNOWN:
@@ -141,6 +149,9 @@ void vm_status_set(VmContext *ctx, VmStatus to, Cause cause, Error *error)
     }
     vm->status = to;
     runs_wanted_set(vm, to);
+    if (vm->operation == NULL) {
+        deadline_clear(ctx); /* No restart outlives the status that it was meant for. */
+    }
     vm->changed_ms = ctx->now_ms;
     vm->last_error = error;
     StatusChanged *changed = ARENA_MSG(ctx->arena, status_changed);
@@ -190,8 +201,7 @@ void vm_operation_end(VmContext *ctx, Error *error)
         vm_reply(ctx, operation->request_id, error);
     }
     ctx->vm->operation = NULL;
-    ctx->step->state->deadline_ms = 0;
-    ctx->step->state->deadline_id = arena_strdup(ctx->arena, "");
+    deadline_clear(ctx);
 }
 
 gboolean vm_is_operation(const VmContext *ctx, const char *operation_id)

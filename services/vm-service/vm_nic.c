@@ -63,6 +63,9 @@ void vm_attach_nic_begin(VmContext *ctx, const VmCommand *command)
         VmSpec *with = arena_copy(ctx->arena, vm->spec);
         ARENA_APPEND(ctx->arena, with->n_nics, with->nics, nic);
         spec = vm_spec_resolve(ctx->arena, ctx->vm_uuid, with, vm->spec, ctx->settings, &error);
+        if (spec == NULL) {
+            error = error_make(ctx->arena, error->code, "attach_nic.nic: %s", error->message);
+        }
     }
     if (spec == NULL) {
         vm_reply(ctx, command->request_id, error);
@@ -99,11 +102,25 @@ void vm_detach_nic_begin(VmContext *ctx, const VmCommand *command)
     ask->detach_device = detach;
 }
 
+/* The host knows no more than that the guest has let go of it. */
+static void hardware_lose_nic(Hardware *hardware, guint32 index)
+{
+    size_t n_kept = 0;
+    for (size_t i = 0; i < hardware->n_nics; i++) {
+        if (hardware->nics[i]->index != index) {
+            hardware->nics[n_kept++] = hardware->nics[i];
+        }
+    }
+    hardware->n_nics = n_kept;
+}
+
 static void take_change(VmContext *ctx, const DeviceChanged *changed)
 {
     VmRecord *vm = ctx->vm;
     if (changed->hardware != NULL) {
         vm->hardware = changed->hardware;
+    } else if (changed->detached != NULL && vm->hardware != NULL) {
+        hardware_lose_nic(vm->hardware, changed->detached->index);
     }
     if (changed->detached != NULL) {
         nic_remove(vm->spec, changed->detached->index);

@@ -23,7 +23,9 @@ static gboolean says_running(const HostReport *report)
  * given up, and it is back. I6: it must not run beside the next one. */
 static gboolean is_stray(const VmRecord *vm, const HostReport *report)
 {
-    return says_running(report) && !(is_about_current(vm, report) && vm_status_may_run(vm->status));
+    VmStatus status =
+        vm->status == VM_STATUS_QUARANTINED ? vm->status_before_quarantine : vm->status;
+    return says_running(report) && !(is_about_current(vm, report) && vm_status_may_run(status));
 }
 
 static void evict(VmContext *ctx, const HostReport *report)
@@ -48,18 +50,58 @@ static void evict(VmContext *ctx, const HostReport *report)
 /* What happens to its domain meanwhile decides where a release leads to. */
 static void note_while_quarantined(VmRecord *vm, const HostReport *report)
 {
-    gboolean gone = (report->report_case == HOST_REPORT__REPORT_DOMAIN_STOPPED &&
-                     vm_report_says_gone(report)) ||
-                    (report->report_case == HOST_REPORT__REPORT_DOMAIN_OBSERVED &&
-                     report->error == NULL && !report->domain_observed->running);
-    if (gone && vm_status_may_run(vm->status_before_quarantine)) {
+    gboolean gone =
+        (report->report_case == HOST_REPORT__REPORT_DOMAIN_STOPPED &&
+         vm_report_says_gone(report)) ||
+        (report->report_case == HOST_REPORT__REPORT_DOMAIN_STARTED && report->error != NULL) ||
+        (report->report_case == HOST_REPORT__REPORT_DOMAIN_OBSERVED && report->error == NULL &&
+         !report->domain_observed->running);
+    if (!vm_status_may_run(vm->status_before_quarantine)) {
+        return;
+    }
+    if (gone) {
         vm->status_before_quarantine = VM_STATUS_STOPPED;
+    } else if (says_running(report)) {
+        vm->status_before_quarantine = VM_STATUS_RUNNING;
     }
 }
 
+/* An answer without a body: the host does not know the command, or could not even begin. */
+static void on_failure(VmContext *ctx, const HostReport *report)
+{
+    if (report->error == NULL || !vm_is_operation(ctx, report->operation_id)) {
+        return;
+    }
+    switch (ctx->vm->operation->phase) {
+    case OPERATION_PHASE_STARTING_DOMAIN:
+        vm_start_fail(ctx, report->error);
+        return;
+    case OPERATION_PHASE_STOPPING_DOMAIN:
+        vm_stop_fail(ctx, report->error);
+        return;
+    case OPERATION_PHASE_CHANGING_DEVICE:
+        vm_operation_end(ctx, report->error);
+        return;
+    case OPERATION_PHASE_UNSPECIFIED:
+    case OPERATION_PHASE_PREPARING_VOLUMES:
+    case OPERATION_PHASE_EXPUNGING_VOLUMES:
+    case OPERATION_PHASE_CHANGING_VOLUMES:
+        return; /* These ask no host. */
+    }
+}
+
+/* A guest that powers off by itself is not to be started again, should nobody see its end. What a
+ * reboot asked of it is another matter. */
 static void on_guest_event(VmContext *ctx, const HostReport *report)
 {
-    ctx->version = ctx->step->state->version;
+    VmRecord *vm = ctx->vm;
+    gboolean ends =
+        report->guest_event->type == GUEST_EVENT_TYPE_SHUTDOWN && vm->status != VM_STATUS_REBOOTING;
+    if (ends && vm->runs_wanted) {
+        vm->runs_wanted = FALSE;
+    } else {
+        ctx->version = ctx->step->state->version; /* Nothing changes. */
+    }
     VmEvent *event = vm_emit(ctx);
     event->event_case = VM_EVENT__EVENT_GUEST_EVENT;
     event->guest_event = report->guest_event;
@@ -100,7 +142,9 @@ void vm_on_report(VmContext *ctx, const HostReport *report)
     case HOST_REPORT__REPORT_VOLUMES_DELETED:
     case HOST_REPORT__REPORT_VM_FORGOTTEN:
     case HOST_REPORT__REPORT_INVENTORY:
+        return;
     case HOST_REPORT__REPORT__NOT_SET:
+        on_failure(ctx, report);
         return;
     }
 }

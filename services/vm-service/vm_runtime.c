@@ -38,6 +38,10 @@ static void on_deadline(VmContext *ctx, const DeadlineElapsed *elapsed)
         ctx->step->state = NULL;
         return;
     }
+    if (ctx->vm->operation == NULL && ctx->vm->status == VM_STATUS_STOPPED) {
+        vm_restart_due(ctx);
+        return;
+    }
     if (ctx->vm->operation == NULL) {
         ctx->fault = TRUE;
         return;
@@ -45,7 +49,7 @@ static void on_deadline(VmContext *ctx, const DeadlineElapsed *elapsed)
     switch (ctx->vm->operation->phase) {
     case OPERATION_PHASE_PREPARING_VOLUMES:
         vm_start_fail(ctx, error_make(ctx->arena, ERROR_CODE_TIMEOUT,
-                                      "the volumes of VM %s were not ready in time: ask again",
+                                      "the volumes of VM %s were not ready in time: start it again",
                                       ctx->vm_uuid));
         return;
     case OPERATION_PHASE_STARTING_DOMAIN:
@@ -76,10 +80,15 @@ static void on_undeliverable(VmContext *ctx, const Undeliverable *undeliverable)
     if (ctx->vm == NULL || !vm_is_operation(ctx, undeliverable->operation_id)) {
         return;
     }
-    Error *error = error_make(ctx->arena, ERROR_CODE_HOST_UNKNOWN,
-                              "host %s has no command topic: see `virtbusctl host list`",
-                              undeliverable->host_uuid);
-    switch (ctx->vm->operation->phase) {
+    OperationPhase phase = ctx->vm->operation->phase;
+    gboolean starts =
+        phase == OPERATION_PHASE_PREPARING_VOLUMES || phase == OPERATION_PHASE_STARTING_DOMAIN;
+    Error *error =
+        error_make(ctx->arena, ERROR_CODE_HOST_UNKNOWN,
+                   "host %s has no command topic, so VM %s was not %s there: see "
+                   "`virtbusctl host list`",
+                   undeliverable->host_uuid, ctx->vm_uuid, starts ? "started" : "reached");
+    switch (phase) {
     case OPERATION_PHASE_PREPARING_VOLUMES:
     case OPERATION_PHASE_STARTING_DOMAIN:
         vm_start_fail(ctx, error);
@@ -106,7 +115,11 @@ static void on_poisoned(VmContext *ctx, const Poisoned *poisoned)
                               ", %s; see the DLQ, then ReleaseQuarantine",
                               ctx->vm_uuid, poisoned->topic, poisoned->partition, poisoned->offset,
                               poisoned->reason);
-    ctx->vm->status_before_quarantine = ctx->vm->status;
+    const Operation *operation = ctx->vm->operation;
+    /* While volumes are prepared no host was asked for anything: where the operation came from is
+     * where the VM is. */
+    gboolean at_rest = operation != NULL && operation->phase == OPERATION_PHASE_PREPARING_VOLUMES;
+    ctx->vm->status_before_quarantine = at_rest ? operation->return_status : ctx->vm->status;
     vm_status_set(ctx, VM_STATUS_QUARANTINED, CAUSE_POISON, error);
     if (ctx->vm->operation != NULL) {
         vm_operation_end(ctx, error);

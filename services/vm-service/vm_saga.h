@@ -19,8 +19,10 @@
 void vm_start_begin(VmContext *ctx, const VmCommand *command);
 /* The start of an operation whose domain is gone: of a reboot. */
 void vm_start_go_on(VmContext *ctx);
-/* Nobody asked but the VM's restart policy. */
+/* Nobody asked but the VM's restart policy. One that fails is tried again later. */
 void vm_restart(VmContext *ctx);
+/* The time for that has come. */
+void vm_restart_due(VmContext *ctx);
 /* Ends a start that failed, with its first cause. */
 void vm_start_fail(VmContext *ctx, Error *error);
 void vm_on_volumes_prepared(VmContext *ctx, const VolumesPrepared *prepared);

@@ -11,6 +11,12 @@
 #include "common/base/uuid.h"
 #include "services/vm-service/vm_spec.h"
 
+enum {
+    RESTARTS_MAX = 8, /* By policy, until it runs: about 20 minutes. */
+    RESTART_FIRST_MS = 10 * 1000,
+    RESTART_LAST_MS = 5 * 60 * 1000,
+};
+
 static void host_remember(VmContext *ctx, const char *host_uuid)
 {
     VmRecord *vm = ctx->vm;
@@ -93,17 +99,45 @@ void vm_start_go_on(VmContext *ctx)
 
 void vm_restart(VmContext *ctx)
 {
-    const char *host_uuid = ctx->vm->host_uuid;
+    VmRecord *vm = ctx->vm;
+    const char *host_uuid = vm->host_uuid;
+    vm->restarts++;
     epoch_begin(ctx, host_uuid);
     vm_operation_begin(ctx, OPERATION_KIND_START, "", host_uuid, ctx->settings->start_timeout_ms);
     vm_status_set(ctx, VM_STATUS_STARTING, CAUSE_RESTART_POLICY, NULL);
     prepare_volumes(ctx);
 }
 
+/* A host that has just booted may have its agent before its switch or its storage. */
+static void restart_later(VmContext *ctx)
+{
+    const VmRecord *vm = ctx->vm;
+    if (vm->status != VM_STATUS_STOPPED || vm->restarts == 0 || vm->restarts >= RESTARTS_MAX) {
+        return;
+    }
+    gint64 wait_ms = (gint64)RESTART_FIRST_MS << (vm->restarts - 1);
+    ctx->step->state->deadline_ms = ctx->now_ms + MIN(wait_ms, RESTART_LAST_MS);
+    ctx->step->state->deadline_id = arena_printf(ctx->arena, "restart/%u", vm->restarts);
+}
+
+void vm_restart_due(VmContext *ctx)
+{
+    if (ctx->vm->spec->restart_policy == RESTART_POLICY_RESTART) {
+        vm_restart(ctx);
+        return;
+    }
+    ctx->step->state->deadline_ms = 0;
+    ctx->step->state->deadline_id = arena_strdup(ctx->arena, "");
+}
+
 void vm_start_fail(VmContext *ctx, Error *error)
 {
+    gboolean by_policy = *ctx->vm->operation->request_id == '\0';
     vm_status_set(ctx, ctx->vm->operation->return_status, CAUSE_OPERATION_FAILED, error);
     vm_operation_end(ctx, error);
+    if (by_policy) {
+        restart_later(ctx);
+    }
 }
 
 static const Volume *volume_of_type(const VolumesPrepared *prepared, VolumeType type)
@@ -135,7 +169,7 @@ static Error *check_prepared(VmContext *ctx, const VolumesPrepared *prepared)
     }
     if (ctx->now_ms >= vm_host_expiry_ms(ctx->vm->operation)) {
         return error_make(ctx->arena, ERROR_CODE_TIMEOUT,
-                          "the volumes of VM %s were ready too late for its start: ask again",
+                          "the volumes of VM %s were ready too late for its start: start it again",
                           ctx->vm_uuid);
     }
     return NULL;

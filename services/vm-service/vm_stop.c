@@ -39,7 +39,10 @@ static void stop_domain(VmContext *ctx, StopMode mode)
     operation->stop_mode = mode;
     vm_operation_phase(ctx, OPERATION_PHASE_STOPPING_DOMAIN,
                        operation->deadline_ms + ctx->settings->allowed_skew_ms);
-    HostCommand *ask = vm_ask_host(ctx, operation->host_uuid, vm_host_expiry_ms(operation));
+    /* What is to end for good ends whenever the host hears of it. A reboot is of no use by then. */
+    gboolean for_good = mode == STOP_MODE_FORCED && operation->kind != OPERATION_KIND_REBOOT;
+    HostCommand *ask =
+        vm_ask_host(ctx, operation->host_uuid, for_good ? 0 : vm_host_expiry_ms(operation));
     ask->command_case = HOST_COMMAND__COMMAND_STOP_DOMAIN;
     ask->stop_domain = ARENA_MSG(ctx->arena, stop_domain);
     ask->stop_domain->mode = mode;

@@ -79,31 +79,61 @@ static Error *check_places(VolumeContext *ctx, const char *host_uuid)
     return NULL;
 }
 
-static void want_disk(VolumeContext *ctx, Wanted *wanted, const VmSpec *spec, const DiskSpec *disk)
+/* What a volume that no host was asked for yet is going to be. */
+static void describe(Volume *volume, const DiskSpec *disk)
+{
+    volume->format = model_disk_format(disk);
+    volume->capacity_bytes = disk->size_bytes;
+    volume->disk_index = disk->index;
+    volume->image = disk->image;
+    volume->image_mode = model_image_mode(disk);
+}
+
+/* The bytes of an older disk are no answer to the wish for a new one, nor is its size. A size of 0
+ * is the image's, whatever that is. */
+static Error *check_made(VolumeContext *ctx, const Volume *volume, const DiskSpec *disk)
+{
+    gboolean fits = volume->format == model_disk_format(disk) &&
+                    (disk->size_bytes == 0 || disk->size_bytes == volume->capacity_bytes) &&
+                    strcmp(volume->image, disk->image) == 0 &&
+                    (*disk->image == '\0' || volume->image_mode == model_image_mode(disk));
+    if (fits) {
+        return NULL;
+    }
+    return error_make(ctx->arena, ERROR_CODE_UNSUPPORTED,
+                      "disk %u of VM %s has the volume %s already (%s, %" G_GUINT64_FORMAT
+                      " bytes%s%s), which cannot become another one: ask for it as it is, or give "
+                      "the new disk an index of its own",
+                      disk->index, ctx->vm_uuid, volume->uuid,
+                      ENUM_LABEL(volume_format, volume->format), volume->capacity_bytes,
+                      *volume->image != '\0' ? ", of image " : "", volume->image);
+}
+
+static void want_disk(VolumeContext *ctx, Wanted *wanted, const VmSpec *spec, const DiskSpec *disk,
+                      Error **ret_error)
 {
     if (disk->bus == DISK_BUS_VHOST_USER) {
         return; /* Its back end owns the bytes. */
     }
     Volume *volume = find_by_type(ctx, disk->type, disk->index);
     if (volume == NULL) {
-        VolumeFormat format =
-            disk->format == VOLUME_FORMAT_RAW ? VOLUME_FORMAT_RAW : VOLUME_FORMAT_QCOW2;
-        volume = volume_add(ctx, spec, disk->type, format);
-        volume->capacity_bytes = disk->size_bytes;
-        volume->disk_index = disk->index;
-        volume->image = disk->image;
-        volume->image_mode =
-            disk->image_mode == IMAGE_MODE_OVERLAY ? IMAGE_MODE_OVERLAY : IMAGE_MODE_COPY;
+        volume = volume_add(ctx, spec, disk->type, model_disk_format(disk));
+        describe(volume, disk);
+    } else if (volume->status == VOLUME_STATUS_NOT_INSTANTIATED) {
+        describe(volume, disk);
+    } else if (*ret_error == NULL) {
+        *ret_error = check_made(ctx, volume, disk);
     }
     want(ctx, wanted, volume);
 }
 
-static Wanted want_all(VolumeContext *ctx, const PrepareVolumes *prepare, Volume *nvram)
+static Wanted want_all(VolumeContext *ctx, const PrepareVolumes *prepare, Volume *nvram,
+                       Error **ret_error)
 {
     Wanted wanted = {0};
     const VmSpec *spec = prepare->spec;
     for (size_t i = 0; i < spec->n_disks; i++) {
-        want_disk(ctx, &wanted, spec, spec->disks[i]);
+        want_disk(ctx, &wanted, spec, spec->disks[i], ret_error);
     }
     if (nvram != NULL) {
         want(ctx, &wanted, nvram);
@@ -179,7 +209,11 @@ void prepare_plan(VolumeContext *ctx)
         volume_delete_due(ctx);
         return;
     }
-    Wanted wanted = want_all(ctx, prepare, nvram);
+    Wanted wanted = want_all(ctx, prepare, nvram, &error);
+    if (error != NULL) {
+        prepare_end(ctx, error);
+        return;
+    }
     Wanted missing = {0};
     for (size_t i = 0; i < wanted.n_volumes; i++) {
         if (wanted.volumes[i]->status != VOLUME_STATUS_READY) {
@@ -304,7 +338,7 @@ void prepare_on_created(VolumeContext *ctx, const HostReport *report)
             nvram = volume;
         }
     }
-    Wanted wanted = want_all(ctx, operation->prepare, nvram);
+    Wanted wanted = want_all(ctx, operation->prepare, nvram, &error); /* Checked when planned. */
     for (size_t i = 0; i < wanted.n_volumes; i++) {
         if (wanted.volumes[i]->status != VOLUME_STATUS_READY) {
             prepare_end(ctx, error_make(ctx->arena, ERROR_CODE_INTERNAL,

@@ -65,7 +65,7 @@ static void assert_finds(const char *check, const char *verdict, const char *tex
     g_free(finding.mend);
 }
 
-/* What it says of all that is there. */
+/* What it says of all that is there. Of the storage it depends on how full this machine is. */
 static void assert_all_well(void)
 {
     static const char *const checks[][2] = {

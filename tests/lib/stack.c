@@ -65,8 +65,19 @@ void stack_await(Stack *stack, const char *what, StackCondition condition, gpoin
 
 /* ---- Daemons */
 
-/* A port below those that the kernel gives to outgoing connections, so that it stays free. */
-static guint16 port_choose(void)
+static gboolean port_is_given(const Stack *stack, guint16 port)
+{
+    for (StackDaemon daemon = 0; daemon < STACK_N_DAEMONS; daemon++) {
+        if (stack->ports[daemon] == port) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* A port below those that the kernel gives to outgoing connections, so that it stays free; and none
+ * that another daemon was told and has not bound yet. */
+static guint16 port_choose(const Stack *stack)
 {
     for (;;) {
         guint16 port = (guint16)g_random_int_range(20000, 32000);
@@ -76,7 +87,7 @@ static guint16 port_choose(void)
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         gboolean is_free = bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
         close(fd);
-        if (is_free) {
+        if (is_free && !port_is_given(stack, port)) {
             return port;
         }
     }
@@ -137,7 +148,7 @@ void stack_start(Stack *stack, StackDaemon daemon)
     g_assert_null(stack->daemons[daemon]);
     g_autoptr(GPtrArray) argv = g_ptr_array_new_with_free_func(g_free);
     g_autofree char *log = g_strdup_printf("%s.log", names[daemon]);
-    stack->ports[daemon] = port_choose();
+    stack->ports[daemon] = port_choose(stack);
     g_ptr_array_add(argv, g_strdup(programs[daemon]));
     add(argv, "--bootstrap", "%s", lab_env("BOOTSTRAP"));
     add(argv, "--topic.prefix", "%s", stack->prefix);

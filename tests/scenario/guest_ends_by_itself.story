@@ -8,7 +8,7 @@ host $host-a reports guest_event type=Shutdown
 host $host-a reports domain_stopped reason=GuestShutdown
     vm.events       StatusChanged Running -> Stopped (GuestShutdown)
 show vm
-    Stopped epoch 1 host $host-a version 5
+    Stopped epoch 1 host $host-a version 6
     nvram needed, vol2
     tpm Crb, state vol3 on $host-a
     hardware pc-q35-7.2 kvm Uefi+SecureBoot/540672 nic 0 Virtio (asked E1000)

@@ -44,7 +44,7 @@ show volumes
 at 00:10:00 stop_vm mode=Forced as r3
     vm.events       StatusChanged Running -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:10:56
+    $host-a         StopDomain Forced epoch 1
 at 00:10:01 host $host-a answers stop_domain ok
     vm.events       StatusChanged Stopping -> Stopped (OperationDone)
     vm.events       Reply r3 ok
@@ -70,7 +70,7 @@ at 00:30:00 list_volumes as r5
 at 00:40:00 destroy_vm as r6
     vm.events       StatusChanged Running -> Destroying (Request)
     vm.events       Progress Destroy StoppingDomain
-    $host-a         StopDomain Forced epoch 2 expires 00:40:56
+    $host-a         StopDomain Forced epoch 2
 at 00:40:01 host $host-a answers stop_domain ok
     vm.events       StatusChanged Destroying -> Destroyed (OperationDone)
     vm.events       Reply r6 ok

@@ -4,7 +4,7 @@ given running
 at 00:01:00 stop_vm mode=Forced as r3
     vm.events       StatusChanged Running -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:01:56
+    $host-a         StopDomain Forced epoch 1
 pass 2m
     vm-service      deadline elapsed at 00:02:05
     vm.events       StatusChanged Stopping -> Unknown (HostSilent) HOST_SILENT
@@ -14,7 +14,7 @@ host $host-a reports domain_observed running=true
 stop_vm mode=Forced as r4
     vm.events       StatusChanged Running -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:03:56
+    $host-a         StopDomain Forced epoch 1
 pass 2m
     vm-service      deadline elapsed at 00:04:05
     vm.events       StatusChanged Stopping -> Unknown (HostSilent) HOST_SILENT

@@ -14,7 +14,7 @@ stop_vm as r4
 stop_vm mode=Forced as r5
     vm.events       StatusChanged Unknown -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:03:56
+    $host-a         StopDomain Forced epoch 1
 host $host-a answers stop_domain ok
     vm.events       StatusChanged Stopping -> Stopped (OperationDone)
     vm.events       Reply r5 ok

@@ -11,12 +11,12 @@ host $host-a answers create_volumes ok
     $host-a         StartDomain vol1(Root) vol2(NvRam) vol3(TpmState) nvram_needed Uefi+SecureBoot epoch 1 expires 00:00:58
     $host-a         is unknown
     vm.events       StatusChanged Starting -> Created (OperationFailed) HOST_UNKNOWN
-    vm.events       Reply r2 HOST_UNKNOWN "host $host-a has no command topic: see `virtbusctl host list`"
+    vm.events       Reply r2 HOST_UNKNOWN "host $host-a has no command topic, so VM $vm was not started there: see `virtbusctl host list`"
 show vm
     Created epoch 1 host $host-a version 4
     nvram needed, vol2
     tpm Crb, state vol3
-    last error HOST_UNKNOWN "host $host-a has no command topic: see `virtbusctl host list`"
+    last error HOST_UNKNOWN "host $host-a has no command topic, so VM $vm was not started there: see `virtbusctl host list`"
     answered r1 ok, r2 HOST_UNKNOWN
 host $host-a is known
 start_vm host_uuid=$host-a as r3

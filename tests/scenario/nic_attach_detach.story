@@ -31,7 +31,7 @@ show vm
 stop_vm mode=Forced as r5
     vm.events       StatusChanged Running -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:01:01
+    $host-a         StopDomain Forced epoch 1
 host $host-a answers stop_domain ok
     vm.events       StatusChanged Stopping -> Stopped (OperationDone)
     vm.events       Reply r5 ok

@@ -30,7 +30,7 @@ stop_vm mode=Forced as r6
     vm.events       Reply r5 PREEMPTED "a forced stop took the place of this request for VM $vm"
     vm.events       StatusChanged Running -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 2 expires 00:01:01
+    $host-a         StopDomain Forced epoch 2
 host $host-a answers attach_device ok
     nothing
 host $host-a answers stop_domain ok
@@ -110,11 +110,11 @@ attach_nic nic.index=4 nic.type=User as r12
     $host-a         AttachDevice nic 4 epoch 4 expires 00:07:01
     $host-a         is unknown
     vm.events       StatusChanged Running -> Unknown (OperationFailed) HOST_UNKNOWN
-    vm.events       Reply r12 HOST_UNKNOWN "host $host-a has no command topic: see `virtbusctl host list`"
+    vm.events       Reply r12 HOST_UNKNOWN "host $host-a has no command topic, so VM $vm was not reached there: see `virtbusctl host list`"
 show vm
     Unknown epoch 4 host $host-a version 27
     nvram needed, vol2
     tpm Crb, state vol3 on $host-a
     hardware pc-q35-7.2 kvm Uefi+SecureBoot/540672 nic 0 E1000 nic 2 E1000 nic 3 E1000
-    last error HOST_UNKNOWN "host $host-a has no command topic: see `virtbusctl host list`"
+    last error HOST_UNKNOWN "host $host-a has no command topic, so VM $vm was not reached there: see `virtbusctl host list`"
     answered r1 ok, r2 ok, r3 INTERRUPTED, r4 ok, r5 PREEMPTED, r6 ok, r7 ok, r8 HOST_SILENT, r9 HOST_SILENT, r10 ok, r11 ok, r12 HOST_UNKNOWN

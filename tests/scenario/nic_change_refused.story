@@ -4,11 +4,11 @@ given running
 attach_nic as r3
     vm.events       Reply r3 INVALID_ARGUMENT "attach_nic.nic is missing"
 attach_nic nic.index=0 nic.type=User as r4
-    vm.events       Reply r4 INVALID_ARGUMENT "spec.nics[1].index 0 stands twice: each NIC needs its own"
+    vm.events       Reply r4 INVALID_ARGUMENT "attach_nic.nic: spec.nics[1].index 0 stands twice: each NIC needs its own"
 attach_nic nic.index=1 as r5
-    vm.events       Reply r5 INVALID_ARGUMENT "spec.nics[1].type is missing: Bridge, VhostUser or User is allowed"
+    vm.events       Reply r5 INVALID_ARGUMENT "attach_nic.nic: spec.nics[1].type is missing: Bridge, VhostUser or User is allowed"
 attach_nic nic.index=1 nic.type=User nic.mac=02:00:00:00:00:0g as r6
-    vm.events       Reply r6 INVALID_ARGUMENT "spec.nics[1].mac is "02:00:00:00:00:0g": a unicast address such as 52:54:00:12:34:56, or none, is allowed"
+    vm.events       Reply r6 INVALID_ARGUMENT "attach_nic.nic: spec.nics[1].mac is "02:00:00:00:00:0g": a unicast address such as 52:54:00:12:34:56, or none, is allowed"
 detach_nic index=7 as r7
     vm.events       Reply r7 INVALID_ARGUMENT "detach_nic.index is 7: VM $vm has no such NIC, see GetVm"
 

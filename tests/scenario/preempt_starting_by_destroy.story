@@ -6,7 +6,7 @@ destroy_vm as r3
     vm.events       Reply r2 PREEMPTED "a destroy took the place of this request for VM $vm"
     vm.events       StatusChanged Starting -> Destroying (Request)
     vm.events       Progress Destroy StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:00:59
+    $host-a         StopDomain Forced epoch 1
 host $host-a answers start_domain ok coerced=0
     vm.events       NicCoerced 0 E1000 -> Virtio "NIC 0 runs as Virtio instead of E1000: a vhost-user socket carries virtio only; the Windows guest needs the virtio network driver (NetKVM) installed"
 host $host-a answers stop_domain ok

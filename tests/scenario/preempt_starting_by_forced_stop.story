@@ -5,7 +5,7 @@ stop_vm mode=Forced as r3
     vm.events       Reply r2 PREEMPTED "a forced stop took the place of this request for VM $vm"
     vm.events       StatusChanged Starting -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:00:59
+    $host-a         StopDomain Forced epoch 1
 host $host-a answers start_domain fails HYPERVISOR "QEMU exited"
     nothing
 host $host-a answers stop_domain ok reason=NotRunning

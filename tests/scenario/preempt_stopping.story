@@ -8,12 +8,12 @@ stop_vm as r3
 stop_vm mode=Forced as r4
     vm.events       Reply r3 PREEMPTED "a forced stop took the place of this request for VM $vm"
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:01:01
+    $host-a         StopDomain Forced epoch 1
 destroy_vm as r5
     vm.events       Reply r4 PREEMPTED "a destroy took the place of this request for VM $vm"
     vm.events       StatusChanged Stopping -> Destroying (Request)
     vm.events       Progress Destroy StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:01:01
+    $host-a         StopDomain Forced epoch 1
 stop_vm mode=Forced as r6
     vm.events       Reply r6 BUSY "VM $vm is Destroying; StopVm is legal in: Starting, Running, Stopping, Rebooting, Migrating, Paused, Unknown"
 destroy_vm as r7

@@ -11,7 +11,7 @@ stop_vm mode=Forced as r5
     vm.events       Reply r3 PREEMPTED "a forced stop took the place of this request for VM $vm"
     vm.events       StatusChanged Rebooting -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:01:01
+    $host-a         StopDomain Forced epoch 1
 host $host-a answers stop_domain fails PREEMPTED "a forced stop waits"
     nothing
 host $host-a answers stop_domain ok
@@ -73,7 +73,7 @@ destroy_vm as r12
     vm.events       Reply r11 PREEMPTED "a destroy took the place of this request for VM $vm"
     vm.events       StatusChanged Rebooting -> Destroying (Request)
     vm.events       Progress Destroy StoppingDomain
-    $host-a         StopDomain Forced epoch 5 expires 00:01:01
+    $host-a         StopDomain Forced epoch 5
 host $host-a answers start_domain ok
     nothing
 host $host-a answers stop_domain ok

@@ -31,7 +31,7 @@ show volumes
 stop_vm mode=Forced as r5
     vm.events       StatusChanged Running -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 2 expires 00:01:07
+    $host-a         StopDomain Forced epoch 2
 host $host-a answers stop_domain ok
     vm.events       StatusChanged Stopping -> Stopped (OperationDone)
     vm.events       Reply r5 ok
@@ -51,7 +51,7 @@ host $host-a answers start_domain ok coerced=0
 stop_vm mode=Forced as r7
     vm.events       StatusChanged Running -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 3 expires 00:01:07
+    $host-a         StopDomain Forced epoch 3
 host $host-a answers stop_domain ok
     vm.events       StatusChanged Stopping -> Stopped (OperationDone)
     vm.events       Reply r7 ok

@@ -13,7 +13,7 @@ stop_vm mode=Forced as r5
     vm.events       Reply r4 PREEMPTED "a forced stop took the place of this request for VM $vm"
     vm.events       StatusChanged Starting -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 2 expires 00:01:07
+    $host-a         StopDomain Forced epoch 2
 host $host-a answers start_domain fails INTERRUPTED "the agent died"
     nothing
 host $host-a answers stop_domain ok reason=NotRunning
@@ -42,7 +42,7 @@ destroy_vm as r7
     vm.events       Reply r6 PREEMPTED "a destroy took the place of this request for VM $vm"
     vm.events       StatusChanged Starting -> Destroying (Request)
     vm.events       Progress Destroy StoppingDomain
-    $host-a         StopDomain Forced epoch 3 expires 00:01:07
+    $host-a         StopDomain Forced epoch 3
 host $host-a answers start_domain ok coerced=0
     nothing
 host $host-a answers stop_domain ok

@@ -35,7 +35,7 @@ start_vm host_uuid=$host-a as r3
 stop_vm mode=Forced as r4
     vm.events       StatusChanged Running -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:00:56
+    $host-a         StopDomain Forced epoch 1
 host $host-a answers stop_domain ok
     vm.events       StatusChanged Stopping -> Stopped (OperationDone)
     vm.events       Reply r4 ok

@@ -53,7 +53,7 @@ host $host-a reports domain_observed running=false
 host $host-a answers start_domain ok
     vm.events       StatusChanged Starting -> Running (OperationDone)
 
-# A restart that fails is not tried again.
+# A restart that fails is tried again, later and later; a request of its own takes its place.
 host $host-a reports domain_stopped reason=NotRunning
     vm.events       StatusChanged Running -> Stopped (HostReport)
     vm.events       StatusChanged Stopped -> Starting (RestartPolicy)
@@ -66,15 +66,45 @@ host $host-a answers start_domain fails OVS_UNAVAILABLE "OVS is down"
     vm.events       StatusChanged Starting -> Stopped (OperationFailed) OVS_UNAVAILABLE
 host $host-a reports domain_observed running=false
     nothing
+pass 15s
+    vm-service      deadline elapsed at 00:05:10
+    vm.events       StatusChanged Stopped -> Starting (RestartPolicy)
+    vm.events       Progress Start PreparingVolumes
+    volume.commands PrepareVolumes on $host-a expires 00:06:08
+    volume.events   VolumesPrepared ok vol1(Root)
+    vm.events       Progress Start StartingDomain
+    $host-a         StartDomain vol1(Root) hardware as before epoch 5 expires 00:06:06
+host $host-a answers start_domain fails OVS_UNAVAILABLE "OVS is down"
+    vm.events       StatusChanged Starting -> Stopped (OperationFailed) OVS_UNAVAILABLE
+pass 1m
+    vm-service      deadline elapsed at 00:05:35
+    vm.events       StatusChanged Stopped -> Starting (RestartPolicy)
+    vm.events       Progress Start PreparingVolumes
+    volume.commands PrepareVolumes on $host-a expires 00:06:33
+    volume.events   VolumesPrepared ok vol1(Root)
+    vm.events       Progress Start StartingDomain
+    $host-a         StartDomain vol1(Root) hardware as before epoch 6 expires 00:06:31
+host $host-a answers start_domain ok
+    vm.events       StatusChanged Starting -> Running (OperationDone)
+host $host-a reports domain_stopped reason=NotRunning
+    vm.events       StatusChanged Running -> Stopped (HostReport)
+    vm.events       StatusChanged Stopped -> Starting (RestartPolicy)
+    vm.events       Progress Start PreparingVolumes
+    volume.commands PrepareVolumes on $host-a expires 00:07:13
+    volume.events   VolumesPrepared ok vol1(Root)
+    vm.events       Progress Start StartingDomain
+    $host-a         StartDomain vol1(Root) hardware as before epoch 7 expires 00:07:11
+host $host-a answers start_domain fails OVS_UNAVAILABLE "OVS is down"
+    vm.events       StatusChanged Starting -> Stopped (OperationFailed) OVS_UNAVAILABLE
 
 # Not when the guest or somebody else ended it.
 start_vm host_uuid=$host-a as r4
     vm.events       StatusChanged Stopped -> Starting (Request)
     vm.events       Progress Start PreparingVolumes
-    volume.commands PrepareVolumes on $host-a expires 00:05:58
+    volume.commands PrepareVolumes on $host-a expires 00:07:13
     volume.events   VolumesPrepared ok vol1(Root)
     vm.events       Progress Start StartingDomain
-    $host-a         StartDomain vol1(Root) hardware as before epoch 5 expires 00:05:56
+    $host-a         StartDomain vol1(Root) hardware as before epoch 8 expires 00:07:11
 host $host-a answers start_domain ok
     vm.events       StatusChanged Starting -> Running (OperationDone)
     vm.events       Reply r4 ok
@@ -83,10 +113,10 @@ host $host-a reports domain_stopped reason=GuestShutdown
 start_vm host_uuid=$host-a as r5
     vm.events       StatusChanged Stopped -> Starting (Request)
     vm.events       Progress Start PreparingVolumes
-    volume.commands PrepareVolumes on $host-a expires 00:05:58
+    volume.commands PrepareVolumes on $host-a expires 00:07:13
     volume.events   VolumesPrepared ok vol1(Root)
     vm.events       Progress Start StartingDomain
-    $host-a         StartDomain vol1(Root) hardware as before epoch 6 expires 00:05:56
+    $host-a         StartDomain vol1(Root) hardware as before epoch 9 expires 00:07:11
 host $host-a answers start_domain ok
     vm.events       StatusChanged Starting -> Running (OperationDone)
     vm.events       Reply r5 ok
@@ -95,10 +125,10 @@ host $host-a reports domain_stopped reason=Outside
 start_vm host_uuid=$host-a as r6
     vm.events       StatusChanged Stopped -> Starting (Request)
     vm.events       Progress Start PreparingVolumes
-    volume.commands PrepareVolumes on $host-a expires 00:05:58
+    volume.commands PrepareVolumes on $host-a expires 00:07:13
     volume.events   VolumesPrepared ok vol1(Root)
     vm.events       Progress Start StartingDomain
-    $host-a         StartDomain vol1(Root) hardware as before epoch 7 expires 00:05:56
+    $host-a         StartDomain vol1(Root) hardware as before epoch 10 expires 00:07:11
 host $host-a answers start_domain ok
     vm.events       StatusChanged Starting -> Running (OperationDone)
     vm.events       Reply r6 ok
@@ -107,10 +137,10 @@ host $host-a reports domain_stopped reason=Crashed
 start_vm host_uuid=$host-a as r7
     vm.events       StatusChanged Crashed -> Starting (Request)
     vm.events       Progress Start PreparingVolumes
-    volume.commands PrepareVolumes on $host-a expires 00:05:58
+    volume.commands PrepareVolumes on $host-a expires 00:07:13
     volume.events   VolumesPrepared ok vol1(Root)
     vm.events       Progress Start StartingDomain
-    $host-a         StartDomain vol1(Root) hardware as before epoch 8 expires 00:05:56
+    $host-a         StartDomain vol1(Root) hardware as before epoch 11 expires 00:07:11
 host $host-a answers start_domain ok
     vm.events       StatusChanged Starting -> Running (OperationDone)
     vm.events       Reply r7 ok
@@ -119,14 +149,14 @@ host $host-a answers start_domain ok
 stop_vm mode=Forced as r8
     vm.events       StatusChanged Running -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 8 expires 00:05:56
+    $host-a         StopDomain Forced epoch 11
 pass 5m
-    vm-service      deadline elapsed at 00:06:05
+    vm-service      deadline elapsed at 00:07:20
     vm.events       StatusChanged Stopping -> Unknown (HostSilent) HOST_SILENT
     vm.events       Reply r8 HOST_SILENT "host $host-a did not answer in time; VM $vm is Unknown until the host reports, or ConfirmHostDown says that it is down and fenced"
 host $host-a reports domain_stopped reason=NotRunning
     vm.events       StatusChanged Unknown -> Stopped (HostReport)
 show vm
-    Stopped epoch 8 host $host-a version 33
+    Stopped epoch 11 host $host-a version 42
     hardware pc-q35-7.2 kvm
     answered r1 ok, r2 ok, r3 HOST_SILENT, r4 ok, r5 ok, r6 ok, r7 ok, r8 HOST_SILENT

@@ -23,7 +23,7 @@ host $host-a answers start_domain ok
 destroy_vm as r3
     vm.events       StatusChanged Running -> Destroying (Request)
     vm.events       Progress Destroy StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:00:56
+    $host-a         StopDomain Forced epoch 1
 host $host-a answers stop_domain ok
     vm.events       StatusChanged Destroying -> Destroyed (OperationDone)
     vm.events       Reply r3 ok

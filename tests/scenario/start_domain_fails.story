@@ -22,7 +22,7 @@ host $host-a answers start_domain ok coerced=0
 stop_vm mode=Forced as r4
     vm.events       StatusChanged Running -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 2 expires 00:00:59
+    $host-a         StopDomain Forced epoch 2
 host $host-a answers stop_domain ok
     vm.events       StatusChanged Stopping -> Stopped (OperationDone)
     vm.events       Reply r4 ok

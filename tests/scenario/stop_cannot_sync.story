@@ -4,7 +4,7 @@ given running
 at 00:01:00 stop_vm mode=Forced as r3
     vm.events       StatusChanged Running -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:01:56
+    $host-a         StopDomain Forced epoch 1
 at 00:01:02 host $host-a answers stop_domain fails STORAGE_IO "nvRam/x.fd: input/output error"
     vm.events       Warning STORAGE_IO "nvRam/x.fd: input/output error" at $host-a
     vm.events       StatusChanged Stopping -> Stopped (OperationDone) STORAGE_IO

@@ -4,14 +4,14 @@ given running
 at 00:01:00 stop_vm mode=Forced as r3
     vm.events       StatusChanged Running -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:01:56
+    $host-a         StopDomain Forced epoch 1
 at 00:02:00 host $host-a answers stop_domain fails EXPIRED "seen after its expiry"
     vm.events       StatusChanged Stopping -> Running (OperationFailed) EXPIRED
     vm.events       Reply r3 EXPIRED "seen after its expiry" at $host-a
 destroy_vm as r4
     vm.events       StatusChanged Running -> Destroying (Request)
     vm.events       Progress Destroy StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:02:56
+    $host-a         StopDomain Forced epoch 1
 host $host-a answers stop_domain fails EXPIRED "seen after its expiry"
     vm.events       StatusChanged Destroying -> Unknown (OperationFailed) EXPIRED
     vm.events       Reply r4 EXPIRED "seen after its expiry" at $host-a
@@ -27,7 +27,7 @@ show vm
 stop_vm mode=Forced as r5
     vm.events       StatusChanged Unknown -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:02:56
+    $host-a         StopDomain Forced epoch 1
 host $host-a answers stop_domain fails EXPIRED "seen after its expiry"
     vm.events       StatusChanged Stopping -> Unknown (OperationFailed) EXPIRED
     vm.events       Reply r5 EXPIRED "seen after its expiry" at $host-a
@@ -41,7 +41,7 @@ show vm
 stop_vm mode=Forced as r6
     vm.events       StatusChanged Unknown -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:02:56
+    $host-a         StopDomain Forced epoch 1
 host $host-a answers stop_domain ok reason=NotRunning
     vm.events       StatusChanged Stopping -> Stopped (OperationDone)
     vm.events       Reply r6 ok

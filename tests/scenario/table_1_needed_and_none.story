@@ -26,7 +26,7 @@ host $host-a answers start_domain ok
 stop_vm mode=Forced as r3
     vm.events       StatusChanged Running -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 1 expires 00:00:56
+    $host-a         StopDomain Forced epoch 1
 host $host-a answers stop_domain ok
     vm.events       StatusChanged Stopping -> Stopped (OperationDone)
     vm.events       Reply r3 ok
@@ -51,7 +51,7 @@ host $host-a answers start_domain ok
 stop_vm mode=Forced as r5
     vm.events       StatusChanged Running -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 2 expires 00:00:56
+    $host-a         StopDomain Forced epoch 2
 host $host-a answers stop_domain ok
     vm.events       StatusChanged Stopping -> Stopped (OperationDone)
     vm.events       Reply r5 ok

@@ -11,6 +11,8 @@ show vm
     answered r1 ok, r2 ok, r3 ok, r4 ok
 update_vm windows spec.storage.name=other as r5
     vm.events       Reply r5 UNSUPPORTED "VM $vm has been started, so its volumes are on storage fast: they cannot move to another one"
+update_vm windows expected_version=3 as r24
+    vm.events       Reply r24 VERSION_CONFLICT "VM $vm has version 8 and not 3: it has changed since it was read; read it again"
 update_vm windows spec.vcpus=0 as r6
     vm.events       Reply r6 INVALID_ARGUMENT "spec.vcpus is 0, 1 to 512 are allowed"
 update_vm windows spec.tpm=none as r7
@@ -30,7 +32,7 @@ update_vm windows as r9
 stop_vm mode=Forced as r10
     vm.events       StatusChanged Running -> Stopping (Request)
     vm.events       Progress Stop StoppingDomain
-    $host-a         StopDomain Forced epoch 2 expires 00:01:07
+    $host-a         StopDomain Forced epoch 2
 host $host-a answers stop_domain ok
     vm.events       StatusChanged Stopping -> Stopped (OperationDone)
     vm.events       Reply r10 ok
@@ -49,8 +51,8 @@ host $host-a answers start_domain ok
     vm.events       StatusChanged Starting -> Running (OperationDone)
     vm.events       Reply r12 ok
 show vm
-    Running epoch 3 host $host-a version 20
+    Running epoch 3 host $host-a version 21
     nvram needed, vol2
     tpm Crb, state vol3 on $host-a
     hardware pc-q35-7.2 kvm Uefi+SecureBoot/540672 nic 0 E1000
-    answered r1 ok, r2 ok, r3 ok, r4 ok, r5 UNSUPPORTED, r6 INVALID_ARGUMENT, r7 ok, r8 ok, r9 ILLEGAL_STATUS, r10 ok, r11 ok, r12 ok
+    answered r1 ok, r2 ok, r3 ok, r4 ok, r5 UNSUPPORTED, r24 VERSION_CONFLICT, r6 INVALID_ARGUMENT, r7 ok, r8 ok, r9 ILLEGAL_STATUS, r10 ok, r11 ok, r12 ok

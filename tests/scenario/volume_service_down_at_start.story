@@ -10,12 +10,12 @@ start_vm host_uuid=$host-a as r2
 pass 2m
     vm-service      deadline elapsed at 00:01:00
     vm.events       StatusChanged Starting -> Created (OperationFailed) TIMEOUT
-    vm.events       Reply r2 TIMEOUT "the volumes of VM $vm were not ready in time: ask again"
+    vm.events       Reply r2 TIMEOUT "the volumes of VM $vm were not ready in time: start it again"
 show vm
     Created epoch 1 version 3
     nvram needed, none yet
     tpm Crb, state none yet
-    last error TIMEOUT "the volumes of VM $vm were not ready in time: ask again"
+    last error TIMEOUT "the volumes of VM $vm were not ready in time: start it again"
     answered r1 ok, r2 TIMEOUT
 up volumes
     volume.events   VolumesPrepared TIMEOUT "the volumes of VM $vm were not ready in time: ask again"

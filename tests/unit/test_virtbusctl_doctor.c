@@ -204,9 +204,6 @@ static void judges_topics(void **state)
     assert_wrong(world, "fault topics", "vm.events has 5 partitions, it must have 4",
                  "fixed for good");
     topics_make(world);
-    topics[TOPIC_HOSTS].partitions = 2;
-    assert_wrong(world, "fault topics", "hosts has 2 partitions, it must have 1", "");
-    topics_make(world);
     topics[TOPIC_VM_COMMANDS].clean_up = "compact";
     assert_wrong(world, "fault topics", "it must be delete: records would be lost",
                  "--alter --topic vm.commands --add-config cleanup.policy=delete");

@@ -289,12 +289,13 @@ static gboolean attach_fill(Action *action, char *word, CtlStatus *ret_status)
 {
     Ctl *ctl = action->ctl;
     g_autoptr(GError) error = NULL;
-    const VmRecord *vm = request_record(ctl, action->client, action->command->vm_uuid, ret_status);
-    if (vm == NULL) {
+    const VmEvent *event =
+        request_record(ctl, action->client, action->command->vm_uuid, ret_status);
+    if (event == NULL) {
         return FALSE;
     }
     AttachNic *attach = ARENA_MSG(ctl->arena, attach_nic);
-    attach->nic = spec_nic(ctl->arena, word, vm->spec, &error);
+    attach->nic = spec_nic(ctl->arena, word, event->reply->vm->spec, &error);
     if (attach->nic == NULL) {
         *ret_status = ctl_fail(ctl, error);
         return FALSE;

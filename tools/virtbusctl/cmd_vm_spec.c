@@ -169,14 +169,17 @@ CtlStatus cmd_vm_create(Ctl *ctl)
 
 /* ---- vm update */
 
-/* Of the file, or of the VM's record. NULL: said already, with *ret_status. */
+/* Of the file, or of the VM's record, whose version nobody may change meanwhile (0: any). NULL: said
+ * already, with *ret_status. */
 static VmSpec *spec_now(Ctl *ctl, VbClient *client, const char *vm_uuid, const char *file,
-                        CtlStatus *ret_status)
+                        guint64 *ret_version, CtlStatus *ret_status)
 {
+    *ret_version = 0;
     g_autoptr(GError) error = NULL;
     if (file == NULL) {
-        const VmRecord *vm = request_record(ctl, client, vm_uuid, ret_status);
-        return vm != NULL ? vm->spec : NULL;
+        const VmEvent *event = request_record(ctl, client, vm_uuid, ret_status);
+        *ret_version = event != NULL ? event->version : 0;
+        return event != NULL ? event->reply->vm->spec : NULL;
     }
     VmSpec *spec = spec_begin(ctl, file, &error);
     *ret_status = spec == NULL ? ctl_fail(ctl, error) : CTL_DONE;
@@ -192,7 +195,8 @@ static CtlStatus update(Ctl *ctl, const char *word, const SpecFlags *flags, cons
         return ctl_fail(ctl, error);
     }
     CtlStatus status;
-    VmSpec *spec = spec_now(ctl, client, uuid, file, &status);
+    guint64 version;
+    VmSpec *spec = spec_now(ctl, client, uuid, file, &version, &status);
     if (spec == NULL) {
         return status;
     }
@@ -203,6 +207,7 @@ static CtlStatus update(Ctl *ctl, const char *word, const SpecFlags *flags, cons
     command->command_case = VM_COMMAND__COMMAND_UPDATE_VM;
     command->update_vm = ARENA_MSG(ctl->arena, update_vm);
     command->update_vm->spec = spec;
+    command->update_vm->expected_version = version;
     g_autofree char *what = g_strdup_printf("update VM %s", uuid);
     const VmEvent *event = request_run(ctl, client, command, what, &error);
     return event != NULL ? request_finish(ctl, event, request_outcome(ctl, event))

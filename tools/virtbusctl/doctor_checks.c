@@ -154,12 +154,12 @@ static const char *check_topics(Doctor *doctor)
             topic_missing(doctor, topic, usual);
             continue;
         }
-        if (topic->partitions != (info->per_vm ? usual : 1)) {
+        if (info->per_vm && topic->partitions != usual) {
             add(doctor, DOCTOR_FAULT,
                 "The number is fixed for good, and services refuse to start: make the topics anew "
                 "under another --topic.prefix with `virtbusctl topics create`.",
                 "topic %s has %d partitions, it must have %d", topic->name, topic->partitions,
-                info->per_vm ? usual : 1);
+                usual);
         }
         topic_settings(doctor, topic, info);
     }

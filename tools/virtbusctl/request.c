@@ -127,8 +127,8 @@ const VmEvent *request_run(Ctl *ctl, VbClient *client, VmCommand *command, const
     return event;
 }
 
-const VmRecord *request_record(Ctl *ctl, VbClient *client, const char *vm_uuid,
-                               CtlStatus *ret_status)
+const VmEvent *request_record(Ctl *ctl, VbClient *client, const char *vm_uuid,
+                              CtlStatus *ret_status)
 {
     char request_id[UUID_TEXT_BYTES];
     g_autoptr(GError) error = NULL;
@@ -159,7 +159,7 @@ const VmRecord *request_record(Ctl *ctl, VbClient *client, const char *vm_uuid,
         *ret_status = ctl_fail(ctl, error);
         return NULL;
     }
-    return event->reply->vm;
+    return event;
 }
 
 CtlStatus request_finish(const Ctl *ctl, const VmEvent *event, const char *done)

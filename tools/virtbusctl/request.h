@@ -14,10 +14,10 @@
 const VmEvent *request_run(Ctl *ctl, VbClient *client, VmCommand *command, const char *what,
                            GError **error);
 
-/* Asks vm-service for the VM's record, which has a spec. NULL: why is said already, with
- * *ret_status. In the arena. */
-const VmRecord *request_record(Ctl *ctl, VbClient *client, const char *vm_uuid,
-                               CtlStatus *ret_status);
+/* Asks vm-service for the VM's record: the event whose reply has it, with a spec. NULL: why is said
+ * already, with *ret_status. In the arena. */
+const VmEvent *request_record(Ctl *ctl, VbClient *client, const char *vm_uuid,
+                              CtlStatus *ret_status);
 
 /* Prints the outcome: with --json the Reply; a refusal; or `done` (NULL: the caller prints). */
 CtlStatus request_finish(const Ctl *ctl, const VmEvent *event, const char *done);
