@@ -13,7 +13,7 @@ typedef struct VbAgent VbAgent;
 
 typedef struct {
     VbHost *host;
-    gint64 stop_timeout_ms; /* How long the end waits for effects that run. */
+    gint64 drain_timeout_ms; /* How long the end waits for effects that run. */
     const char *version;    /* Of the agent. */
 } VbAgentConfig;
 

@@ -43,7 +43,7 @@ static gboolean run(const VbOptions *options, GError **error)
     VbHost host = {.config = config, .files = files_posix(), .now_ms = now_ms, .wait_ms = wait_ms};
     VbAgentConfig agent_config = {
         .host = &host,
-        .stop_timeout_ms = options_get_duration_ms(options, "stop.timeout"),
+        .drain_timeout_ms = options_get_duration_ms(options, "drain.timeout"),
         .version = VIRTBUS_VERSION,
     };
     g_autofree char *client_id = g_strdup_printf("host-agent/%s", config->host_uuid);
