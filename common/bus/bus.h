@@ -102,7 +102,8 @@ struct VbBus {
      * long past. When not, BUS_AT_END comes again once it is true again. */
     gboolean (*confirm_end)(VbBus *bus, int partition, gboolean *ret_at_end, GError **error);
 
-    /* Whether the host has a command topic. Never called inside a transaction. */
+    /* Whether the host has a command topic that may be written to. Never called inside a
+     * transaction. */
     gboolean (*host_exists)(VbBus *bus, const char *host_uuid, gboolean *ret_exists,
                             GError **error);
 

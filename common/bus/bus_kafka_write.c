@@ -1,9 +1,10 @@
 /* The Kafka bus, writing: transactions, and what goes wrong with them.
  *
- *     retriable                 the same call again, in slices
- *     the transaction is lost   BUS_ERROR_ABORT; _REFUSED when the broker named a record's own
- * fault fatal, or not to be known BUS_ERROR_FATAL: whether a commit happened is for a restore to
- * say */
+ *     retriable                   the same call again, in slices
+ *     the transaction is lost     BUS_ERROR_ABORT
+ *     ... by a record's fault     BUS_ERROR_REFUSED
+ *     fatal, or not to be known   BUS_ERROR_FATAL; a restore finds out what was committed
+ */
 #include <string.h>
 
 #include "common/base/uuid.h"
@@ -11,10 +12,7 @@
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
 
-enum {
-    SILENT_SLICES = 3,    /* In a row: no broker answers. One is a slow broker. */
-    HOST_SEEN_MS = 60000, /* How long a host's topic is believed to be there still. */
-};
+enum { HOST_SEEN_MS = 60000 }; /* How long a host's topic is believed to be there still. */
 
 static VbMetric metric_transaction =
     METRICS_HISTOGRAM("virtbus_transaction_seconds",
@@ -171,8 +169,13 @@ gboolean bus_kafka_host_exists(VbBus *bus, const char *host_uuid, gboolean *ret_
             break;
         }
         if (g_error_matches(cause, BUS_ERROR, BUS_ERROR_SETUP)) {
-            g_propagate_error(error, g_steal_pointer(&cause));
-            return FALSE;
+            /* Where rights are given host by host, this is how one that does not exist looks. */
+            log_event(VB_LOG_WARNING, "host-denied",
+                      "A host's topic may not be looked up: the host is taken for one that does "
+                      "not exist.",
+                      "host", host_uuid, "error", cause->message, NULL);
+            *ret_exists = FALSE;
+            break;
         }
         log_event(VB_LOG_DEBUG, "host-retry", cause->message, "host", host_uuid, NULL);
         rd_kafka_poll(kafka->producer, 100);

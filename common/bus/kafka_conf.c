@@ -51,6 +51,7 @@ VbKafkaSettings kafka_settings(const VbOptions *options, const char *client_id)
 typedef enum { BROKER_NEVER_SEEN, BROKER_UP, BROKER_DOWN } BrokerState;
 
 static _Atomic(BrokerState) broker_state;
+static atomic_uint n_outages;
 
 static VbMetric metric_up =
     METRICS_GAUGE("virtbus_broker_up", "1 while a Kafka broker answers, 0 while none does.");
@@ -67,9 +68,28 @@ static void broker_down(const char *reason)
     }
     metrics_set(&metric_up, 0);
     metrics_add(&metric_outages, 1);
+    atomic_fetch_add(&n_outages, 1);
     log_event(VB_LOG_WARNING, "broker-lost",
               "No Kafka broker answers. It is tried again until one does; nothing is lost.",
               "error", reason, NULL);
+}
+
+VbKafkaOutage kafka_outage(void)
+{
+    return (VbKafkaOutage){.is_on = atomic_load(&broker_state) == BROKER_DOWN,
+                           .n = atomic_load(&n_outages)};
+}
+
+void kafka_outage_inherit(VbKafkaOutage outage)
+{
+    metrics_register(&metric_up);
+    metrics_register(&metric_outages);
+    metrics_add(&metric_outages, outage.n);
+    atomic_store(&n_outages, outage.n);
+    if (outage.is_on) {
+        atomic_store(&broker_state, BROKER_DOWN);
+        health_set_condition("broker", "no broker has answered since before this program started");
+    }
 }
 
 static void broker_up(void)
@@ -85,13 +105,21 @@ static void broker_up(void)
     }
 }
 
-void kafka_broker_check(rd_kafka_t *handle, int timeout_ms)
+static rd_kafka_resp_err_t broker_ask(rd_kafka_t *handle, int timeout_ms)
 {
     const struct rd_kafka_metadata *metadata;
-    if (atomic_load(&broker_state) != BROKER_UP &&
-        rd_kafka_metadata(handle, 0, NULL, &metadata, timeout_ms) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    rd_kafka_resp_err_t code = rd_kafka_metadata(handle, 0, NULL, &metadata, timeout_ms);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         rd_kafka_metadata_destroy(metadata);
         broker_up();
+    }
+    return code;
+}
+
+void kafka_broker_check(rd_kafka_t *handle, int timeout_ms)
+{
+    if (atomic_load(&broker_state) != BROKER_UP) {
+        broker_ask(handle, timeout_ms);
     }
 }
 
@@ -99,12 +127,9 @@ void kafka_broker_probe(rd_kafka_t *handle, int timeout_ms)
 {
     enum { SILENCES = 3 }; /* In a row: no broker answers. One is a slow broker. */
     static atomic_int n_silences;
-    const struct rd_kafka_metadata *metadata;
-    rd_kafka_resp_err_t code = rd_kafka_metadata(handle, 0, NULL, &metadata, timeout_ms);
+    rd_kafka_resp_err_t code = broker_ask(handle, timeout_ms);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        rd_kafka_metadata_destroy(metadata);
         atomic_store(&n_silences, 0);
-        broker_up();
     } else if (atomic_fetch_add(&n_silences, 1) + 1 >= SILENCES) {
         broker_down(rd_kafka_err2str(code));
     }
@@ -129,11 +154,15 @@ static void on_log(const rd_kafka_t *handle, int level, const char *facility, co
               handle != NULL ? rd_kafka_name(handle) : NULL, NULL);
 }
 
+/* A handle that was not polled for a while tells of an outage that may be over: it is asked before
+ * it is believed, for longer than it waits between two tries to connect. */
 static void on_error(rd_kafka_t *handle, int code, const char *reason, void *opaque)
 {
-    (void)handle;
+    enum { ASK_MS = 2500 };
     (void)opaque;
-    if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+    if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN &&
+        (atomic_load(&broker_state) == BROKER_DOWN ||
+         broker_ask(handle, ASK_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)) {
         broker_down(reason);
     }
 }

@@ -70,6 +70,15 @@ int kafka_partitions(rd_kafka_t *handle, const char *topic, int timeout_ms, GErr
 void kafka_broker_check(rd_kafka_t *handle, int timeout_ms);
 void kafka_broker_probe(rd_kafka_t *handle, int timeout_ms);
 
+/* For a process that executes itself again, so that an outage that goes on is the same one: not
+ * told again, and its end is told. Inherit it before the first handle. */
+typedef struct {
+    gboolean is_on;
+    guint n; /* Outages so far. */
+} VbKafkaOutage;
+VbKafkaOutage kafka_outage(void);
+void kafka_outage_inherit(VbKafkaOutage outage);
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(rd_kafka_error_t, rd_kafka_error_destroy)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(rd_kafka_topic_partition_list_t,
                               rd_kafka_topic_partition_list_destroy)

@@ -47,6 +47,7 @@ static void partition_drop(VbLoop *loop, int number)
     VbPartition *partition = loop->partitions[number];
     if (partition != NULL) {
         metrics_add(&loop_metric_vms, -(double)table_size(partition->table));
+        metrics_add(&loop_metric_broken, -(double)partition->n_broken);
         metrics_add(&loop_metric_partitions, -1);
         partition_free(partition);
         loop->partitions[number] = NULL;

@@ -24,19 +24,22 @@ VbMetric loop_metric_aborts =
     METRICS_COUNTER("virtbus_aborts_total", "Transactions aborted and written again.", "reason");
 VbMetric loop_metric_restored =
     METRICS_COUNTER("virtbus_restored_records_total", "State records read at restore.");
-VbMetric loop_metric_broken = METRICS_COUNTER(
-    "virtbus_broken_states_total", "State records at restore that this version cannot read.");
+VbMetric loop_metric_broken = METRICS_GAUGE(
+    "virtbus_broken_states", "VMs whose state record cannot be used; they take no commands.");
+VbMetric loop_metric_foreign =
+    METRICS_COUNTER("virtbus_foreign_states_total",
+                    "State records read at restore whose key is no VM of their partition.");
 VbMetric loop_metric_vms = METRICS_GAUGE("virtbus_vms", "VMs in the state table.");
 VbMetric loop_metric_partitions =
     METRICS_GAUGE("virtbus_partitions", "Partitions that are restored and consumed.");
 
 void loop_metrics_register(void)
 {
-    VbMetric *all[] = {&loop_metric_records,   &loop_metric_ignored,  &loop_metric_steps,
-                       &loop_metric_batch,     &loop_metric_outputs,  &loop_metric_moved,
-                       &loop_metric_dlq,       &loop_metric_poisoned, &loop_metric_aborts,
-                       &loop_metric_restored,  &loop_metric_broken,   &loop_metric_vms,
-                       &loop_metric_partitions};
+    VbMetric *all[] = {&loop_metric_records,  &loop_metric_ignored,   &loop_metric_steps,
+                       &loop_metric_batch,    &loop_metric_outputs,   &loop_metric_moved,
+                       &loop_metric_dlq,      &loop_metric_poisoned,  &loop_metric_aborts,
+                       &loop_metric_restored, &loop_metric_broken,    &loop_metric_foreign,
+                       &loop_metric_vms,      &loop_metric_partitions};
     for (size_t i = 0; i < G_N_ELEMENTS(all); i++) {
         metrics_register(all[i]);
     }

@@ -14,6 +14,7 @@ extern VbMetric loop_metric_poisoned;
 extern VbMetric loop_metric_aborts;
 extern VbMetric loop_metric_restored;
 extern VbMetric loop_metric_broken;
+extern VbMetric loop_metric_foreign;
 extern VbMetric loop_metric_vms;
 extern VbMetric loop_metric_partitions;
 

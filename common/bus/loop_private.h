@@ -12,6 +12,7 @@ typedef struct {
     gint64 *next;    /* Committed position in each input, in the service's order. */
     guint64 at_end;  /* One bit for each input whose end was reached. */
     gint64 *applied; /* The highest applied offset that the restored states name; -1: none. */
+    guint n_broken;  /* VMs whose state record cannot be used. */
 } VbPartition;
 
 /* What a batch does to one VM. Never changed once made. */

@@ -96,7 +96,7 @@ static void broken_tell(const VbRestore *restore)
                   "this service started again.",
                   "vm", vm_uuid, "error", why, NULL);
     }
-    metrics_add(&loop_metric_broken, g_hash_table_size(restore->broken));
+    restore->partition->n_broken = g_hash_table_size(restore->broken);
 }
 
 static void state_take(VbRestore *restore, const VbBusRecord *record, const char *vm_uuid)
@@ -129,7 +129,7 @@ static void record_take(const VbBusRecord *record, void *user)
     if (vm_uuid == NULL ||
         topic_partition(vm_uuid, UUID_TEXT_BYTES - 1, restore->loop->config.n_partitions) !=
             restore->partition->number) {
-        metrics_add(&loop_metric_broken, 1);
+        metrics_add(&loop_metric_foreign, 1);
         log_event(VB_LOG_ERROR, "state-foreign",
                   "A state record's key is no VM of this partition; it is ignored.", "record",
                   record_name(restore, record), NULL);
@@ -223,6 +223,7 @@ gboolean restore_partition(VbLoop *loop, int number, GError **error)
     }
     loop->partitions[number] = partition;
     metrics_add(&loop_metric_vms, table_size(partition->table));
+    metrics_add(&loop_metric_broken, partition->n_broken);
     metrics_add(&loop_metric_partitions, 1);
     return TRUE;
 }

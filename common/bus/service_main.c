@@ -22,7 +22,6 @@ typedef struct {
     const VbOptions *options;
     VbServiceOptions *own;
     char **argv;
-    gboolean is_open; /* The deployment was as it must be: the loop has begun. */
 } ServiceRun;
 
 static gboolean on_tick(void *user)
@@ -73,7 +72,7 @@ static gboolean bus_run(ServiceRun *run, GError **error)
     if (bus == NULL) {
         return FALSE;
     }
-    run->is_open = TRUE;
+    restart_set_open();
     g_autoptr(VbLoop) loop = loop_new(bus, &loop_config);
     gboolean done = loop_run(loop, error);
     /* A handle with a fatal error may take its time to close; the new process does without. */
@@ -86,15 +85,6 @@ static gboolean bus_run(ServiceRun *run, GError **error)
 
 /* ---- The process */
 
-/* What stood in the way of a start is for whoever starts it; what comes later comes again, in a
- * process of the same pid. */
-static gboolean is_worth_a_restart(const ServiceRun *run, const GError *error)
-{
-    return g_error_matches(error, BUS_ERROR, BUS_ERROR_FATAL) ||
-           g_error_matches(error, BUS_ERROR, BUS_ERROR_FENCED) ||
-           (run->is_open && g_error_matches(error, BUS_ERROR, BUS_ERROR_SETUP));
-}
-
 static int service_run(ServiceRun *run)
 {
     GError *error = NULL;
@@ -102,7 +92,7 @@ static int service_run(ServiceRun *run)
     health_watch("loop", BEAT_LIMIT_MS);
     daemon_started();
     gboolean done = bus_run(run, &error);
-    if (!done && is_worth_a_restart(run, error)) {
+    if (!done && restart_is_due(error)) {
         restart_run(run->argv, error);
         done = signals_is_stop_requested();
     } else if (!done && g_error_matches(error, BUS_ERROR, BUS_ERROR_STOP)) {

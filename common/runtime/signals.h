@@ -9,7 +9,8 @@
 
 #include <stdbool.h>
 
-/* Installs the handlers. Call it once, before the first thread starts. */
+/* Installs the handlers and unblocks both signals: one that came while they were blocked, even
+ * before this program was executed, is heard now. Call it once, before the first thread starts. */
 void signals_start(void);
 
 bool signals_is_stop_requested(void);

@@ -132,16 +132,82 @@ void world_topic(World *world, VbTopic topic, int n_partitions)
     world_until(is_shown, &shown);
 }
 
-void world_topic_set(World *world, VbTopic topic, const char *name, const char *value)
+/* The broker's word, which must be no error. */
+static rd_kafka_event_t *answer_of(rd_kafka_queue_t *queue)
 {
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, WORLD_WAIT_MS);
+    assert_non_null(event);
+    if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        fail_msg("%s: %s", rd_kafka_event_name(event), rd_kafka_event_error_string(event));
+    }
+    rd_kafka_queue_destroy(queue);
+    return event;
+}
+
+void world_topic_delete(World *world, VbTopic topic)
+{
+    size_t n = 0;
+    g_autofree char *name = topic_name(world->prefix, topic, NULL);
+    rd_kafka_DeleteTopic_t *deletion = rd_kafka_DeleteTopic_new(name);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(world->producer);
+    rd_kafka_DeleteTopics(world->producer, &deletion, 1, NULL, queue);
+    rd_kafka_event_t *event = answer_of(queue);
+    const rd_kafka_topic_result_t **results =
+        rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &n);
+    assert_int_equal(n, 1);
+    assert_int_equal(rd_kafka_topic_result_error(results[0]), RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_event_destroy(event);
+    rd_kafka_DeleteTopic_destroy(deletion);
+}
+
+/* ---- A topic's settings */
+
+static void resource_expect_good(const rd_kafka_ConfigResource_t **resources, size_t n)
+{
+    assert_int_equal(n, 1);
+    if (rd_kafka_ConfigResource_error(resources[0]) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        fail_msg("%s: %s", rd_kafka_ConfigResource_name(resources[0]),
+                 rd_kafka_ConfigResource_error_string(resources[0]));
+    }
+}
+
+/* What else was set for this topic: to change one setting is to say all of them again. */
+static void settings_copy(World *world, rd_kafka_ConfigResource_t *topic, const char *but)
+{
+    size_t n = 0;
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(world->producer);
+    rd_kafka_DescribeConfigs(world->producer, &topic, 1, NULL, queue);
+    rd_kafka_event_t *event = answer_of(queue);
+    const rd_kafka_ConfigResource_t **resources =
+        rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(event), &n);
+    resource_expect_good(resources, n);
+    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resources[0], &n);
+    for (size_t i = 0; i < n; i++) {
+        const char *name = rd_kafka_ConfigEntry_name(entries[i]);
+        if (rd_kafka_ConfigEntry_source(entries[i]) ==
+                RD_KAFKA_CONFIG_SOURCE_DYNAMIC_TOPIC_CONFIG &&
+            strcmp(name, but) != 0) {
+            rd_kafka_ConfigResource_set_config(topic, name, rd_kafka_ConfigEntry_value(entries[i]));
+        }
+    }
+    rd_kafka_event_destroy(event);
+}
+
+static void topic_set(World *world, VbTopic topic, const char *name, const char *value)
+{
+    size_t n = 0;
     g_autofree char *topic_text = topic_name(world->prefix, topic, NULL);
     rd_kafka_ConfigResource_t *resource =
         rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic_text);
+    settings_copy(world, resource, name);
     rd_kafka_ConfigResource_set_config(resource, name, value);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(world->producer);
     rd_kafka_AlterConfigs(world->producer, &resource, 1, NULL, queue);
-    rd_kafka_event_destroy(rd_kafka_queue_poll(queue, WORLD_WAIT_MS));
-    rd_kafka_queue_destroy(queue);
+    rd_kafka_event_t *event = answer_of(queue);
+    const rd_kafka_ConfigResource_t **resources =
+        rd_kafka_AlterConfigs_result_resources(rd_kafka_event_AlterConfigs_result(event), &n);
+    resource_expect_good(resources, n);
+    rd_kafka_event_destroy(event);
     rd_kafka_ConfigResource_destroy(resource);
 }
 
@@ -260,23 +326,36 @@ static VbBusRecord *record_of(World *world, const rd_kafka_message_t *message)
     return bus_record_copy(&record);
 }
 
-GPtrArray *world_read(World *world, const char *topic_suffix, int partition, gboolean committed)
+typedef void (*Take)(World *world, const rd_kafka_message_t *message, void *user);
+
+static void messages_read(World *world, const char *topic_suffix, int partition, gboolean committed,
+                          Take take, void *user)
 {
     g_autofree char *topic = topic_of(world, topic_suffix);
     rd_kafka_t *reader = reader_new(world, topic, partition, committed);
-    GPtrArray *records = g_ptr_array_new_with_free_func((GDestroyNotify)bus_record_free);
     for (gboolean at_end = FALSE; !at_end;) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, WORLD_WAIT_MS);
         assert_non_null(message);
         at_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
         if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            g_ptr_array_add(records, record_of(world, message));
+            take(world, message, user);
         } else if (!at_end) {
             fail_msg("%s: %s", topic, rd_kafka_message_errstr(message));
         }
         rd_kafka_message_destroy(message);
     }
     rd_kafka_destroy_flags(reader, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
+static void record_add(World *world, const rd_kafka_message_t *message, void *user)
+{
+    g_ptr_array_add(user, record_of(world, message));
+}
+
+GPtrArray *world_read(World *world, const char *topic_suffix, int partition, gboolean committed)
+{
+    GPtrArray *records = g_ptr_array_new_with_free_func((GDestroyNotify)bus_record_free);
+    messages_read(world, topic_suffix, partition, committed, record_add, records);
     return records;
 }
 
@@ -305,6 +384,37 @@ static gboolean is_there(void *user)
     g_clear_pointer(&awaited->records, g_ptr_array_unref);
     awaited->records = world_read(awaited->world, awaited->topic_suffix, awaited->partition, TRUE);
     return awaited->records->len >= awaited->n;
+}
+
+typedef struct {
+    World *world;
+    VbTopic topic;
+    int partition;
+    rd_kafka_timestamp_type_t type; /* Of the last record. */
+} Probe;
+
+static void type_take(World *world, const rd_kafka_message_t *message, void *user)
+{
+    Probe *probe = user;
+    (void)world;
+    rd_kafka_message_timestamp(message, &probe->type);
+}
+
+static gboolean is_of_producers_time(void *user)
+{
+    Probe *probe = user;
+    const char *vm = world_vm(probe->world, probe->partition, 0);
+    world_produce(probe->world, probe->topic, probe->partition, vm, "\xff\xff\xff", 3);
+    messages_read(probe->world, topic_info(probe->topic)->suffix, probe->partition, TRUE, type_take,
+                  probe);
+    return probe->type == RD_KAFKA_TIMESTAMP_CREATE_TIME;
+}
+
+void world_topic_keep_times(World *world, VbTopic topic, int partition)
+{
+    Probe probe = {.world = world, .topic = topic, .partition = partition};
+    topic_set(world, topic, "message.timestamp.type", "CreateTime");
+    world_until(is_of_producers_time, &probe);
 }
 
 GPtrArray *world_wait(World *world, const char *topic_suffix, int partition, guint n)

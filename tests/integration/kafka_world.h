@@ -33,9 +33,12 @@ int world_tear_down(void **state);
 World *world_new(const char *bootstrap);
 void world_topics(World *world);
 void world_free(World *world);
-/* One topic, and a setting of one. */
+/* One topic. */
 void world_topic(World *world, VbTopic topic, int n_partitions);
-void world_topic_set(World *world, VbTopic topic, const char *name, const char *value);
+void world_topic_delete(World *world, VbTopic topic);
+/* From now on the topic keeps its producers' times. True of the partition when this returns: its last
+ * record, which is garbage, is the first that has its producer's time. */
+void world_topic_keep_times(World *world, VbTopic topic, int partition);
 #define HOST_A "aaaaaaaa-0000-4000-8000-000000000001"
 
 /* ---- The client */

@@ -50,6 +50,12 @@ static const char *lab_folder(void)
 
 Process *process_start(World *world, Program program, const char *instance_id)
 {
+    return process_start_with(world, program, instance_id, NULL);
+}
+
+Process *process_start_with(World *world, Program program, const char *instance_id,
+                            const char *option)
+{
     static const char *const paths[] = {ECHO_SERVICE, VM_SERVICE, VOLUME_SERVICE};
     g_autofree char *bootstrap = g_strdup_printf("--bootstrap=%s", world->bootstrap);
     g_autofree char *prefix = g_strdup_printf("--topic.prefix=%s", world->prefix);
@@ -61,6 +67,7 @@ Process *process_start(World *world, Program program, const char *instance_id)
                                 "--log.format=text",
                                 "--http.listen=127.0.0.1:0",
                                 "--default.storage=local:Local",
+                                option,
                                 NULL};
     Process *process = g_new0(Process, 1);
     process->world = world;

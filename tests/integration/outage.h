@@ -24,6 +24,9 @@ typedef struct {
 } Process;
 
 Process *process_start(World *world, Program program, const char *instance_id);
+/* The same with one more option, "--NAME=VALUE". */
+Process *process_start_with(World *world, Program program, const char *instance_id,
+                            const char *option);
 /* SIGTERM, waits for its end in order, and frees it. */
 void process_stop(Process *process);
 /* Waits for an end that it comes to by itself; its exit status. */

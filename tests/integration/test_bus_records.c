@@ -5,10 +5,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
 #include <string.h>
 
 #include "common/base/message.h"
 #include "common/bus/bus_topics.h"
+#include "common/runtime/metrics.h"
 #include "tests/integration/kafka_world.h"
 
 static VmEvent *event_at(World *world, const GPtrArray *events, guint index)
@@ -211,7 +214,7 @@ static void test_time_is_not_the_producers(void **state)
     World *world = *state;
     const char *vm = world_vm(world, 1, 0);
     g_autofree char *topic = g_strdup_printf("%s.vm.commands", world->prefix);
-    world_topic_set(world, TOPIC_VM_COMMANDS, "message.timestamp.type", "CreateTime");
+    world_topic_keep_times(world, TOPIC_VM_COMMANDS, 1);
 
     VmCommand *command = world_command(world, vm, VM_COMMAND__COMMAND_CREATE_VM);
     g_autoptr(GBytes) packed = message_pack(command);
@@ -229,7 +232,42 @@ static void test_time_is_not_the_producers(void **state)
     service_serve(service, "vm.events", 1, 1);
     g_autoptr(GPtrArray) events = world_read(world, "vm.events", 1, TRUE);
     assert_true(event_at(world, events, 0)->time_ms >= now_ms);
+    g_autofree char *metrics = metrics_print();
+    assert_non_null(strstr(metrics, "\nvirtbus_producer_times_total{topic=\"vm.commands\"} 2\n"));
     service_free(service);
+}
+
+static gboolean host_exists(const Service *service, GError **error)
+{
+    gboolean exists = TRUE;
+    return service->bus->host_exists(service->bus, HOST_A, &exists, error) && exists;
+}
+
+/* Where rights are given host by host, a host that nobody has made is one that may not be looked at.
+ * The broker of this test says so, and no more. */
+static void test_forbidden_host_is_no_host(void **state)
+{
+    World *world = *state;
+    g_autoptr(GError) error = NULL;
+    rd_kafka_mock_cluster_t *cluster = rd_kafka_mock_cluster_new(world->producer, 1);
+    World *other = world_new(rd_kafka_mock_cluster_bootstraps(cluster));
+    g_autofree char *forbidden = topic_name(other->prefix, TOPIC_HOST_COMMANDS, HOST_A);
+    for (int topic = 0; topic < TOPIC_COUNT; topic++) {
+        const char *host = topic == TOPIC_HOST_COMMANDS ? HOST_A : NULL;
+        g_autofree char *name = topic_name(other->prefix, (VbTopic)topic, host);
+        rd_kafka_mock_topic_create(cluster, name, WORLD_PARTITIONS, 1);
+    }
+    Service *service = service_new(other, "i1", NULL, NULL);
+    rd_kafka_mock_topic_set_error(cluster, forbidden, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    gboolean exists_forbidden = host_exists(service, &error);
+    rd_kafka_mock_topic_set_error(cluster, forbidden, RD_KAFKA_RESP_ERR_NO_ERROR);
+    gboolean exists_allowed = host_exists(service, NULL);
+    service_free(service);
+    world_free(other);
+    rd_kafka_mock_cluster_destroy(cluster);
+    assert_null(error);
+    assert_false(exists_forbidden);
+    assert_true(exists_allowed);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, world_set_up, world_tear_down)
@@ -244,6 +282,7 @@ int main(void)
         TEST(test_deadline_comes_behind_an_aborted_transaction),
         TEST(test_queued_answer_wins_after_a_pause),
         TEST(test_time_is_not_the_producers),
+        TEST(test_forbidden_host_is_no_host),
     };
     return cmocka_run_group_tests_name("bus_records", tests, NULL, NULL);
 }

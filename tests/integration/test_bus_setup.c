@@ -77,6 +77,16 @@ static void test_topics_are_made_as_designed(void **state)
     assert_non_null(strstr(error->message, "has 3 partitions, 4 were asked for"));
 }
 
+/* What the other tests change of a topic is one thing only. */
+static void test_a_changed_setting_leaves_the_others(void **state)
+{
+    World *world = *state;
+    world_topics(world);
+    world_topic_keep_times(world, TOPIC_VM_COMMANDS, 1);
+    expect_config(world, "vm.commands", "message.timestamp.type", "CreateTime");
+    expect_config(world, "vm.commands", "retention.ms", "1209600000");
+}
+
 /* ---- Refusals */
 
 static gboolean on_tick(void *user)
@@ -146,9 +156,9 @@ static void test_process_refuses_to_start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_topics_are_made_as_designed),    TEST(test_missing_topics_are_refused),
-        TEST(test_unequal_partitions_are_refused), TEST(test_fixed_property_is_refused),
-        TEST(test_process_refuses_to_start),
+        TEST(test_topics_are_made_as_designed), TEST(test_a_changed_setting_leaves_the_others),
+        TEST(test_missing_topics_are_refused),  TEST(test_unequal_partitions_are_refused),
+        TEST(test_fixed_property_is_refused),   TEST(test_process_refuses_to_start),
     };
     return cmocka_run_group_tests_name("bus_setup", tests, NULL, NULL);
 }

@@ -7,7 +7,8 @@ usage: tally.py RESULT SUITE ctest BUILD_DIR JOBS LABEL...
 It shows one line a program, and a failed program's whole output. RESULT gets one JSON object a
 program: its suite, its name, and the tests that passed, failed and were skipped. Exit 1 when
 anything failed. A program that crashed, that ran out of time, that ran fewer tests than it
-announced, or none, counts as failed even when each test that it reported passed.
+announced, or none, counts as failed even when each test that it reported passed. So does a ctest
+that ended before all of its programs had.
 """
 import json
 import os
@@ -19,7 +20,7 @@ import time
 TAP = re.compile(r"(not )?ok\b(?: (\d+))?(?:\s*-)?\s*(# ?SKIP\b)?\s*(.*)")
 PLAN = re.compile(r"1\.\.(\d+)$")
 CTEST_OUTPUT = re.compile(r"^(\d+): ?(.*)$")
-CTEST_END = re.compile(r"^ *\d+/\d+ Test +#(\d+): (\S+) \.+ *(.*?) +([\d.]+) sec")
+CTEST_END = re.compile(r"^ *\d+/(\d+) Test +#(\d+): (\S+) \.+ *(.*?) +([\d.]+) sec")
 
 
 def judge(name, lines, healthy, ending):
@@ -68,8 +69,11 @@ def show(result, lines, seconds):
 
 
 def run_ctest(build, jobs, labels):
-    """Yields (result, lines, seconds) for each test that ctest runs under one of the labels."""
-    outputs = {}
+    """Yields (result, lines, seconds) for each test that ctest runs under one of the labels; then,
+    when that cannot have been all, one for ctest itself."""
+    outputs, other = {}, []
+    count = announced = bad = 0
+    begin = time.monotonic()
     command = ["ctest", "--test-dir", build, "-V", "-j", jobs, "-L", f"^({'|'.join(labels)})$"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, errors="replace",
@@ -81,12 +85,23 @@ def run_ctest(build, jobs, labels):
                 outputs.setdefault(output.group(1), []).append(output.group(2))
             elif end:
                 # The first lines are ctest's own: the command, its folder, its time limit.
-                lines = [text for text in outputs.get(end.group(1), [])
+                lines = [text for text in outputs.get(end.group(2), [])
                          if not re.match(r"(Test command|Working Directory|Environment "
                                          r"variables):|Test timeout computed", text)]
-                how = end.group(3).strip("*: ")
-                result = judge(end.group(2), lines, how == "Passed", how)
-                yield result, lines, float(end.group(4))
+                how = end.group(4).strip("*: ")
+                result = judge(end.group(3), lines, how == "Passed", how)
+                announced = int(end.group(1))
+                count += 1
+                bad += bool(result["failed"])
+                yield result, lines, float(end.group(5))
+            else:
+                other.append(line)
+    ending = f"ctest ended with status {process.returncode}"
+    failed = ([f"{ending} after {count} of {announced} programs"] if count < announced else
+              [f"{ending}, and no program failed"] if process.returncode and not bad else [])
+    if failed:
+        result = {"name": "ctest", "passed": [], "failed": failed, "skipped": []}
+        yield result, other, time.monotonic() - begin
 
 
 def run_programs(programs):

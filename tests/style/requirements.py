@@ -2,6 +2,8 @@
 """tests/lib/requirements.py finds what it is there to find: each plant below has its one fault."""
 import importlib.util
 import io
+import os
+import tempfile
 
 import source
 
@@ -79,6 +81,44 @@ def plants():
         required=["R1"], words=[])
 
 
+def ctest(ends, status):
+    """What tally.py finds wrong with a ctest that reports these ends and has this status."""
+    with tempfile.TemporaryDirectory() as folder:
+        name = os.path.join(folder, "ctest")
+        with open(name, "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\n")
+            for number, (of, how) in enumerate(ends, 1):
+                file.write(f"echo '{number}: 1..1'\necho '{number}: ok 1 - one'\n"
+                           f"echo '{number}/{of} Test #{number}: test_a ...   {how}    0.01 sec'\n")
+            file.write(f"exit {status}\n")
+        os.chmod(name, 0o755)
+        before = os.environ["PATH"]
+        os.environ["PATH"] = f"{folder}:{before}"
+        try:
+            runs = list(tally.run_ctest(".", "1", ["unit"]))
+        finally:
+            os.environ["PATH"] = before
+    return [fault for result, _, _ in runs for fault in result["failed"]]
+
+
+def expect_ctest(ends, status, *expected):
+    found = ctest(ends, status)
+    return [] if found == list(expected) else [f"expected {list(expected)}, found {found}"]
+
+
+def tallies():
+    yield "a ctest that ran all it announced passes", expect_ctest(
+        [(2, "Passed"), (2, "Passed")], 0)
+    yield "a ctest that ended too soon is a fault", expect_ctest(
+        [(3, "Passed"), (3, "Passed")], 0, "ctest ended with status 0 after 2 of 3 programs")
+    yield "a ctest that died is a fault", expect_ctest(
+        [(1, "Passed")], 134, "ctest ended with status 134, and no program failed")
+    yield "a ctest that died before its first program is a fault", expect_ctest(
+        [], 134, "ctest ended with status 134, and no program failed")
+    yield "a program that failed is told once", expect_ctest(
+        [(1, "***Failed")], 8, "test_a ended badly after its tests (Failed)")
+
+
 def contract():
     words = list(judge.contract_words(source.read("proto/virtbus/v1/types.proto"),
                                       source.read("proto/virtbus/v1/vm.proto")))
@@ -91,4 +131,4 @@ def contract():
 
 
 if __name__ == "__main__":
-    source.report([*plants(), *contract()])
+    source.report([*plants(), *tallies(), *contract()])

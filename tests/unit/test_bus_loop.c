@@ -12,6 +12,7 @@
 #include "common/base/uuid.h"
 #include "common/bus/step_loop.h"
 #include "common/runtime/log.h"
+#include "common/runtime/metrics.h"
 #include "tests/lib/bus_memory.h"
 #include "tests/lib/echo_service.h"
 
@@ -944,6 +945,38 @@ static void test_unreadable_state_refuses_its_vm_only(void **state)
     assert_int_equal(((Journal *)message_last(world, TOPIC_VM_JOURNAL, 1))->n_steps, 1);
 }
 
+static double metric(const char *series)
+{
+    g_autofree char *page = metrics_print();
+    g_autofree char *start = g_strdup_printf("\n%s ", series);
+    const char *line = strstr(page, start);
+    assert_non_null(line);
+    return g_ascii_strtod(line + strlen(start), NULL);
+}
+
+/* Of the partitions that are this instance's: the next owner counts them for itself. */
+static void test_broken_states_are_counted_while_they_are_ours(void **state)
+{
+    World *world = *state;
+    double n_foreign = metric("virtbus_foreign_states_total");
+    append(world, TOPIC_VM_STATE, 1, vm_in(world, 1, 0), "\xff\xff\xff", 3);
+    append(world, TOPIC_VM_STATE, 2, vm_in(world, 2, 0), "\xff\xff\xff", 3);
+    append(world, TOPIC_VM_STATE, 1, "no uuid", "x", 1);
+    for (int partition = 1; partition <= 2; partition++) {
+        memory_bus_set_committed(world->memory, TOPIC_VM_COMMANDS, partition, 0);
+        memory_bus_set_committed(world->memory, TOPIC_VM_REPORTS, partition, 0);
+    }
+    settle(world);
+    assert_true(metric("virtbus_broken_states") == 2);
+    assert_true(metric("virtbus_foreign_states_total") == n_foreign + 1);
+    memory_bus_lose(world->memory, 1);
+    settle(world);
+    assert_true(metric("virtbus_broken_states") == 1);
+    restart(world);
+    settle(world);
+    assert_true(metric("virtbus_broken_states") == 2);
+}
+
 static void test_state_without_offsets_halts(void **state)
 {
     World *world = *state;
@@ -1029,6 +1062,7 @@ int main(void)
         TEST(test_wrong_partition_is_repaired),
         TEST(test_restore_equals_live_state),
         TEST(test_unreadable_state_refuses_its_vm_only),
+        TEST(test_broken_states_are_counted_while_they_are_ours),
         TEST(test_state_without_offsets_halts),
         TEST(test_first_start_begins_with_the_first_record),
         TEST(test_lost_partition_is_dropped_with_its_records),
