@@ -288,7 +288,8 @@ static void run_out(VbAgent *agent)
     gint64 deadline_ms = begin_ms;
     agent->stopping = TRUE;
     while (agent->failure == NULL && !agent_is_quiet(agent)) {
-        deadline_ms = begin_ms + (agent->n_effects > 0 ? agent->config.drain_timeout_ms : CHORES_MS);
+        deadline_ms =
+            begin_ms + (agent->n_effects > 0 ? agent->config.drain_timeout_ms : CHORES_MS);
         if (g_get_monotonic_time() / 1000 >= deadline_ms) {
             break;
         }

@@ -14,7 +14,7 @@ typedef struct VbAgent VbAgent;
 typedef struct {
     VbHost *host;
     gint64 drain_timeout_ms; /* How long the end waits for effects that run. */
-    const char *version;    /* Of the agent. */
+    const char *version;     /* Of the agent. */
 } VbAgentConfig;
 
 /* Borrows all. The hypervisor in `host` may be set later, before agent_run. An agent lives as long
