@@ -99,14 +99,28 @@ static void on_domain_event(VbAgent *agent, const VbAgentMessage *message)
     if (vm == NULL) {
         return;
     }
-    VbHostInput input = {
-        .kind = HOST_INPUT_DOMAIN_EVENT, .event = message->event, .reason = message->reason};
+    VbHostInput input = {.kind = HOST_INPUT_DOMAIN_EVENT,
+                         .event = message->event,
+                         .reason = message->reason,
+                         .nic_index = message->nic_index};
     arena_reset(agent->arena);
     agent_vm_step(agent, vm, &input);
     agent_vm_advance(agent, vm);
 }
 
-static void on_topic_opened(VbAgent *agent, const VbAgentMessage *message)
+static void topic_replaced(VbAgent *agent, VbAgentVm *vm)
+{
+    VbHostInput input = {.kind = HOST_INPUT_TOPIC_REPLACED};
+    log_event(VB_LOG_WARNING, "topic-replaced",
+              "The command topic is not the one of this VM's last command; it is read from its "
+              "begin.",
+              "vm", vm->uuid, "offset", log_number(vm->last_offset), NULL);
+    g_array_set_size(vm->taken, 0); /* Those offsets mean others now. */
+    arena_reset(agent->arena);
+    agent_vm_step(agent, vm, &input);
+}
+
+void agent_topic_opened(VbAgent *agent, const VbAgentMessage *message)
 {
     GHashTableIter iter;
     gpointer value = NULL;
@@ -115,25 +129,24 @@ static void on_topic_opened(VbAgent *agent, const VbAgentMessage *message)
         health_set_condition("commands", "the host's command topic is not open");
         return;
     }
+    gboolean missed = agent->topic_gone || message->topic.is_another;
+    agent->topic_gone = FALSE;
     g_hash_table_iter_init(&iter, agent->vms);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         VbAgentVm *vm = value;
         agent_vm_drop_waiting(vm);
-        if (vm->last_offset < message->topic.end) {
-            continue;
+        if (message->topic.is_another && vm->last_offset >= 0) {
+            topic_replaced(agent, vm);
         }
-        log_event(VB_LOG_WARNING, "topic-replaced",
-                  "The command topic ends before the last command of this VM: it is another one.",
-                  "vm", vm->uuid, "offset", log_number(vm->last_offset), "end",
-                  log_number(message->topic.end), NULL);
-        VbHostInput input = {.kind = HOST_INPUT_TOPIC_REPLACED};
-        arena_reset(agent->arena);
-        agent_vm_step(agent, vm, &input);
     }
     agent_bus_assign(agent->bus, &message->topic);
     health_set_condition("commands", NULL);
     log_event(VB_LOG_INFO, "topic-open", "Commands are read.", "offset",
               log_number(message->topic.start), "end", log_number(message->topic.end), NULL);
+    if (missed) {
+        /* Commands went lost, and their VMs are Unknown: the services are told what runs. */
+        look_at_all(agent);
+    }
 }
 
 static void on_info(VbAgent *agent, const VbAgentMessage *message)
@@ -146,6 +159,7 @@ static void on_info(VbAgent *agent, const VbAgentMessage *message)
         log_event(VB_LOG_WARNING, "topic-gone", "The command topic was deleted; it is made again.",
                   NULL);
         agent_bus_unassign(agent->bus);
+        agent->topic_gone = TRUE;
     }
 }
 
@@ -166,7 +180,7 @@ static void inbox_drain(VbAgent *agent)
             on_listed(agent, message);
             break;
         case MESSAGE_TOPIC_OPENED:
-            on_topic_opened(agent, message);
+            agent_topic_opened(agent, message);
             break;
         case MESSAGE_INFO:
             on_info(agent, message);

@@ -21,8 +21,8 @@ typedef struct {
  * as its process: threads that a hung libvirt holds may come back at any time. */
 VbAgent *agent_new(const VbAgentConfig *config);
 /* VbDomainEventFunction and VbReportFate; `agent` is a VbAgent. The first from any thread. */
-void agent_domain_event(void *agent, const char *vm_uuid, VbDomainEventKind kind,
-                        StopReason reason);
+void agent_domain_event(void *agent, const char *vm_uuid, VbDomainEventKind kind, StopReason reason,
+                        guint nic_index);
 void agent_report_fate(void *agent, const char *vm_uuid, gboolean delivered);
 
 /* Loads the journal, looks at every VM in it and at every domain of virtbus that libvirt knows, takes

@@ -37,6 +37,7 @@ struct VbAgentBus {
     rd_kafka_t *consumer;
     int fd;
     gboolean assigned;
+    gboolean made; /* The topic, and it was not opened since. */
     VbOffsets offsets;
     gint64 committed;
     gint64 commit_asked; /* Behind what was asked to be committed. */
@@ -353,6 +354,7 @@ static gboolean topic_ensure(VbAgentBus *bus, GError **error)
             g_prefix_error(error, "the host has no command topic and may not make it: ");
             return FALSE;
         }
+        bus->made = TRUE;
         log_event(VB_LOG_INFO, "topic-created", "The host's command topic was made.", "topic",
                   bus->topic, NULL);
         return TRUE;
@@ -384,17 +386,78 @@ static gboolean reports_look_up(VbAgentBus *bus, GError **error)
     return TRUE;
 }
 
-gboolean agent_bus_open(VbAgentBus *bus, VbAgentTopic *ret_topic, GError **error)
+static gboolean is_marked(const rd_kafka_message_t *message, const VbAgentMark *mark)
+{
+    if (message->offset != mark->offset || message->payload == NULL) {
+        return FALSE;
+    }
+    HostCommand *command = host_command__unpack(NULL, message->len, message->payload);
+    gboolean is = command != NULL && strcmp(command->operation_id, mark->operation_id) == 0;
+    if (command != NULL) {
+        host_command__free_unpacked(command, NULL);
+    }
+    return is;
+}
+
+/* Whether the mark's command is where the journal knows it. */
+static gboolean mark_find(VbAgentBus *bus, const VbAgentMark *mark, gboolean *ret_found,
+                          GError **error)
+{
+    gint64 deadline_us = g_get_monotonic_time() + OPEN_TIMEOUT_MS * G_TIME_SPAN_MILLISECOND;
+    gboolean known = FALSE;
+    g_autoptr(rd_kafka_topic_partition_list_t) offsets = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(offsets, bus->topic, 0)->offset = mark->offset;
+    rd_kafka_assign(bus->consumer, offsets);
+    *ret_found = FALSE;
+    while (!known && g_get_monotonic_time() < deadline_us) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(bus->consumer, END_SLICE_MS);
+        if (message == NULL) {
+            continue;
+        }
+        if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            *ret_found = is_marked(message, mark);
+            known = TRUE;
+        }
+        known = known || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
+                message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+                message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
+        rd_kafka_message_destroy(message);
+    }
+    rd_kafka_assign(bus->consumer, NULL);
+    return known || fail(error, RD_KAFKA_RESP_ERR__TIMED_OUT, bus->topic,
+                         "whether it is the one of the journal is not known");
+}
+
+static gboolean topic_compare(VbAgentBus *bus, const VbAgentMark *mark, gint64 first, gint64 end,
+                              gboolean *ret_is_another, GError **error)
+{
+    gboolean found = FALSE;
+    if (*ret_is_another || mark->offset < first) {
+        return TRUE;
+    }
+    if (mark->offset < end && !mark_find(bus, mark, &found, error)) {
+        return FALSE;
+    }
+    *ret_is_another = !found;
+    return TRUE;
+}
+
+gboolean agent_bus_open(VbAgentBus *bus, const VbAgentMark *mark, VbAgentTopic *ret_topic,
+                        GError **error)
 {
     if (!reports_look_up(bus, error) || !topic_ensure(bus, error)) {
         return FALSE;
     }
+    ret_topic->is_another = bus->made;
     gint64 first = 0;
     gint64 end = 0;
     rd_kafka_resp_err_t failure = rd_kafka_query_watermark_offsets(bus->consumer, bus->topic, 0,
                                                                    &first, &end, OPEN_TIMEOUT_MS);
     if (failure != RD_KAFKA_RESP_ERR_NO_ERROR) {
         return fail(error, failure, bus->topic, "its end is not known");
+    }
+    if (!topic_compare(bus, mark, first, end, &ret_topic->is_another, error)) {
+        return FALSE;
     }
     g_autoptr(rd_kafka_topic_partition_list_t) offsets = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_t *partition =
@@ -404,9 +467,11 @@ gboolean agent_bus_open(VbAgentBus *bus, VbAgentTopic *ret_topic, GError **error
         return fail(error, failure != RD_KAFKA_RESP_ERR_NO_ERROR ? failure : partition->err,
                     bus->topic, "the committed offset is not known");
     }
-    gboolean usable = partition->offset >= first && partition->offset <= end;
+    gboolean usable =
+        !ret_topic->is_another && partition->offset >= first && partition->offset <= end;
     ret_topic->start = usable ? partition->offset : first;
     ret_topic->end = end;
+    bus->made = FALSE;
     return TRUE;
 }
 

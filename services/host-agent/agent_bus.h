@@ -37,11 +37,27 @@ int agent_bus_fd(VbAgentBus *bus);
 /* Where reading begins: the committed offset, else the first record that there is. */
 typedef struct {
     gint64 start;
-    gint64 end; /* Of the topic. A journal that knows this offset or a later one is of another. */
+    gint64 end;
+    gboolean is_another; /* Than the one of the mark: its offsets begin anew. */
 } VbAgentTopic;
 
-/* Finds the command topic, or makes it. Blocks up to 30 s: for a worker. */
-gboolean agent_bus_open(VbAgentBus *bus, VbAgentTopic *ret_topic, GError **error);
+/* The newest command that was taken up from the topic. */
+typedef struct {
+    gint64 offset; /* -1: none. */
+    const char *operation_id;
+} VbAgentMark;
+
+/* Finds the command topic, or makes it. Blocks while brokers do not answer, up to 10 s for each of
+ * some seven questions: for a worker.
+ *
+ * Kafka tells nobody that a topic was deleted and made again: topic ids and leader epochs are beyond
+ * librdkafka 2.0.2, and a committed offset may be missing because it is old. So it is another topic
+ * when it was made just now, and else when it does not hold the mark's command at the mark's
+ * offset. Where retention has removed that record, nothing can be mistaken: each record that is left
+ * lies behind it. What cannot be known is that a topic was replaced, and grew beyond where it is
+ * read, between two checks of one that is open; what it held before that is not read then. */
+gboolean agent_bus_open(VbAgentBus *bus, const VbAgentMark *mark, VbAgentTopic *ret_topic,
+                        GError **error);
 /* Begins to read. */
 void agent_bus_assign(VbAgentBus *bus, const VbAgentTopic *topic);
 /* FALSE: not assigned yet, or the topic failed and must be opened again. */

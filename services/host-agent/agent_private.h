@@ -60,6 +60,7 @@ typedef struct {
     VbEffectResult result;
     VbDomainEventKind event;
     StopReason reason;
+    guint nic_index;
     char **listed; /* VMs whose domain is up; NULL: libvirt does not tell. */
     gboolean opened;
     VbAgentTopic topic;
@@ -69,15 +70,21 @@ typedef struct {
 
 void agent_message_free(VbAgentMessage *message);
 
+/* --- agent.c */
+
+/* What MESSAGE_TOPIC_OPENED is for. */
+void agent_topic_opened(VbAgent *agent, const VbAgentMessage *message);
+
 struct VbAgent {
     VbAgentConfig config;
     VbAgentBus *bus;
     VbJournal *journal;
-    VbArena *arena;   /* Of the step in progress. */
-    GHashTable *vms;  /* uuid -> VbAgentVm */
-    guint n_effects;  /* That run. */
-    guint n_outbox;   /* Reports of all VMs that wait for the broker. */
-    gint64 committed; /* When forgotten VMs were last removed. */
+    VbArena *arena;      /* Of the step in progress. */
+    GHashTable *vms;     /* uuid -> VbAgentVm */
+    guint n_effects;     /* That run. */
+    guint n_outbox;      /* Reports of all VMs that wait for the broker. */
+    gboolean topic_gone; /* Somebody deleted the command topic, and it is not open again. */
+    gint64 committed;    /* When forgotten VMs were last removed. */
     gint64 started_ms;
     GThreadPool *effects;
     GThreadPool *chores;
@@ -105,6 +112,8 @@ void agent_vm_advance(VbAgent *agent, VbAgentVm *vm);
 void agent_vm_queue(VbAgent *agent, const VbAgentCommand *command);
 /* Drops what waits: it will be read again. */
 void agent_vm_drop_waiting(VbAgentVm *vm);
+/* The newest command that any VM has taken up. Its id: g_free. */
+gint64 agent_vms_newest(VbAgent *agent, char **ret_operation_id);
 /* Removes the VMs that were forgotten and whose offset is committed. */
 void agent_vms_remove_forgotten(VbAgent *agent);
 void agent_vm_metrics(void);

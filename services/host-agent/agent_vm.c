@@ -126,6 +126,30 @@ void agent_vm_found(void *data, const char *vm_uuid, GBytes *packed, const char 
     vm->look_wanted = TRUE;
 }
 
+gint64 agent_vms_newest(VbAgent *agent, char **ret_operation_id)
+{
+    GHashTableIter iter;
+    gpointer value = NULL;
+    const VbAgentVm *newest = NULL;
+    *ret_operation_id = NULL;
+    g_hash_table_iter_init(&iter, agent->vms);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        const VbAgentVm *vm = value;
+        if (vm->last_offset >= 0 && (newest == NULL || vm->last_offset > newest->last_offset)) {
+            newest = vm;
+        }
+    }
+    if (newest == NULL) {
+        return -1;
+    }
+    g_autoptr(VbArena) arena = arena_new();
+    const HostVm *vm = vm_unpack(arena, newest);
+    *ret_operation_id = g_strdup(vm->command != NULL       ? vm->command->operation_id
+                                 : vm->last_report != NULL ? vm->last_report->operation_id
+                                                           : "");
+    return newest->last_offset;
+}
+
 static gboolean is_removable(gpointer key, gpointer value, gpointer data)
 {
     VbAgent *agent = data;

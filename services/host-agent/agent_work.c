@@ -33,6 +33,8 @@ typedef enum {
 typedef struct {
     ChoreKind kind;
     GPtrArray *paths; /* SYNC: of char * */
+    gint64 offset;    /* OPEN: a VbAgentMark. */
+    char *operation_id;
 } Chore;
 
 const char *agent_work_effect_name(VbEffect effect)
@@ -81,12 +83,14 @@ void agent_work_tell(VbAgent *agent, VbAgentMessage *message)
     eventfd_write(agent->inbox_fd, 1);
 }
 
-void agent_domain_event(void *data, const char *vm_uuid, VbDomainEventKind kind, StopReason reason)
+void agent_domain_event(void *data, const char *vm_uuid, VbDomainEventKind kind, StopReason reason,
+                        guint nic_index)
 {
     VbAgentMessage *message = g_new0(VbAgentMessage, 1);
     message->kind = MESSAGE_DOMAIN_EVENT;
     message->event = kind;
     message->reason = reason;
+    message->nic_index = nic_index;
     g_strlcpy(message->vm_uuid, vm_uuid != NULL ? vm_uuid : "", sizeof(message->vm_uuid));
     agent_work_tell(data, message);
 }
@@ -142,12 +146,13 @@ static void chore_list(VbAgent *agent)
     agent_work_tell(agent, message);
 }
 
-static void chore_open(VbAgent *agent)
+static void chore_open(VbAgent *agent, const Chore *chore)
 {
+    VbAgentMark mark = {.offset = chore->offset, .operation_id = chore->operation_id};
     g_autoptr(GError) error = NULL;
     VbAgentMessage *message = g_new0(VbAgentMessage, 1);
     message->kind = MESSAGE_TOPIC_OPENED;
-    message->opened = agent_bus_open(agent->bus, &message->topic, &error);
+    message->opened = agent_bus_open(agent->bus, &mark, &message->topic, &error);
     if (!message->opened) {
         log_event(VB_LOG_WARNING, "topic-closed",
                   "The host's command topic is not open; it is tried again.", "error",
@@ -190,7 +195,8 @@ static void chore_work(gpointer data, gpointer user_data)
         chore_list(agent);
         break;
     case CHORE_OPEN:
-        chore_open(agent);
+        chore_open(agent, chore);
+        g_free(chore->operation_id);
         break;
     case CHORE_INFO:
         chore_info(agent);
@@ -223,7 +229,10 @@ void agent_work_open(VbAgent *agent)
 {
     if (!agent->opening) {
         agent->opening = TRUE;
-        chore_push(agent, CHORE_OPEN, NULL);
+        Chore *chore = g_new0(Chore, 1);
+        chore->kind = CHORE_OPEN;
+        chore->offset = agent_vms_newest(agent, &chore->operation_id);
+        g_thread_pool_push(agent->chores, chore, NULL);
     }
 }
 

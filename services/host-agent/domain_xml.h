@@ -45,12 +45,18 @@ DeviceAddress *domain_xml_free_place(VbArena *arena, const Hardware *hardware);
 
 /* The alias by which domain_xml_read_hardware knows NIC `index`; in the arena. */
 char *domain_xml_nic_alias(VbArena *arena, guint32 index);
+/* The NIC that has this alias. FALSE: no NIC of ours. */
+gboolean domain_xml_read_nic_alias(const char *alias, guint *ret_index);
 
 /* The effective hardware, read from the XML of the running domain (virDomainGetXMLDesc): what
  * domain_xml_build takes back as start->hardware. Of `firmware` it knows the code path only, of
- * `nics` index and MAC only. cpu_model is "model,+feature,-feature", or empty where libvirt names
+ * `nics` index, MAC and effective model only. cpu_model is "model,+feature,-feature", or empty where libvirt names
  * no concrete one. In the arena. NULL and HYPERVISOR when it is no domain's XML. */
 Hardware *domain_xml_read_hardware(VbArena *arena, const char *xml, GError **error);
+
+/* The type of each NIC of that hardware, in its order; in the arena. NULL when it is no domain's
+ * XML. */
+NicType *domain_xml_read_nic_types(VbArena *arena, const char *xml);
 
 /* The NVRAM file of the same XML, in the arena. NULL: it has none, or it is no domain's XML. */
 char *domain_xml_read_nvram(VbArena *arena, const char *xml);

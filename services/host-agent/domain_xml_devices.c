@@ -91,6 +91,18 @@ char *domain_xml_nic_alias(VbArena *arena, guint32 index)
     return arena_strdup(arena, alias);
 }
 
+gboolean domain_xml_read_nic_alias(const char *alias, guint *ret_index)
+{
+    static const char prefix[] = "ua-nic-";
+    guint64 index = 0;
+    if (!g_str_has_prefix(alias, prefix) ||
+        !g_ascii_string_to_unsigned(alias + strlen(prefix), 10, 0, G_MAXUINT32, &index, NULL)) {
+        return FALSE;
+    }
+    *ret_index = (guint)index;
+    return TRUE;
+}
+
 static void write_alias(VbDomainXml *xml, const char *device)
 {
     g_autofree char *alias = alias_of(device);

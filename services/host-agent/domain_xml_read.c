@@ -107,17 +107,45 @@ static void read_controller(VbArena *arena, Hardware *hardware, const xmlNode *n
     add_address(arena, hardware, node, device, attribute(arena, node, "model"));
 }
 
-static void read_nic(VbArena *arena, Hardware *hardware, const xmlNode *node)
+static gboolean is_our_nic(VbArena *arena, const xmlNode *node)
 {
     char *device = device_of(arena, node);
-    if (device == NULL || !g_str_has_prefix(device, "nic/")) {
+    return strcmp((const char *)node->name, "interface") == 0 && device != NULL &&
+           g_str_has_prefix(device, "nic/");
+}
+
+/* UNSPECIFIED: none that virtbus writes. */
+static NicModel model_named(const char *name)
+{
+    for (NicModel model = NIC_MODEL_UNSPECIFIED + 1; model <= NIC_MODEL_RTL8139; model++) {
+        if (strcmp(domain_xml_nic_model(model), name) == 0) {
+            return model;
+        }
+    }
+    return NIC_MODEL_UNSPECIFIED;
+}
+
+static NicType type_named(const char *name)
+{
+    return strcmp(name, "bridge") == 0      ? NIC_TYPE_BRIDGE
+           : strcmp(name, "vhostuser") == 0 ? NIC_TYPE_VHOST_USER
+           : strcmp(name, "user") == 0      ? NIC_TYPE_USER
+                                            : NIC_TYPE_UNSPECIFIED;
+}
+
+static void read_nic(VbArena *arena, Hardware *hardware, const xmlNode *node)
+{
+    if (!is_our_nic(arena, node)) {
         return;
     }
+    char *device = device_of(arena, node);
+    char *model = attribute(arena, child(node, "model"), "type");
     EffectiveNic *nic = ARENA_MSG(arena, effective_nic);
     nic->index = (guint32)strtoul(device + strlen("nic/"), NULL, 10);
     nic->mac = attribute(arena, child(node, "mac"), "address");
+    nic->effective_model = model_named(model);
     ARENA_APPEND(arena, hardware->n_nics, hardware->nics, nic);
-    add_address(arena, hardware, node, device, attribute(arena, child(node, "model"), "type"));
+    add_address(arena, hardware, node, device, model);
 }
 
 static void read_device(VbArena *arena, Hardware *hardware, const xmlNode *node)
@@ -193,6 +221,28 @@ Hardware *domain_xml_read_hardware(VbArena *arena, const char *xml, GError **err
         }
     }
     return hardware;
+}
+
+NicType *domain_xml_read_nic_types(VbArena *arena, const char *xml)
+{
+    g_autoptr(xmlDoc) doc = parse(xml);
+    const xmlNode *devices = doc != NULL ? child(xmlDocGetRootElement(doc), "devices") : NULL;
+    g_autoptr(GArray) types = g_array_new(FALSE, FALSE, sizeof(NicType));
+    if (doc == NULL) {
+        return NULL;
+    }
+    for (const xmlNode *at = devices != NULL ? devices->children : NULL; at != NULL;
+         at = at->next) {
+        if (at->type == XML_ELEMENT_NODE && is_our_nic(arena, at)) {
+            NicType type = type_named(attribute(arena, at, "type"));
+            g_array_append_val(types, type);
+        }
+    }
+    NicType *copy = arena_alloc(arena, (types->len + 1) * sizeof(*copy));
+    if (types->len > 0) {
+        memcpy(copy, types->data, types->len * sizeof(*copy));
+    }
+    return copy;
 }
 
 char *domain_xml_read_nvram(VbArena *arena, const char *xml)

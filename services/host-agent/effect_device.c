@@ -8,6 +8,8 @@
  * It never ends a guest to get a device in or out, and touches no domain of another epoch. */
 #include "services/host-agent/effect.h"
 
+#include "common/base/text.h"
+
 enum {
     POLL_INTERVAL_MS = 200,
     LET_GO_MS = 60000, /* What a guest gets where the command never expires. */
@@ -25,6 +27,8 @@ typedef struct {
     EffectiveNic *effective; /* Attach. */
     char *path;              /* Of its socket; NULL: not vhost-user. */
     VbDomainFacts facts;     /* At the last look. */
+    NicType found_type;      /* Of the NIC of this index, where there is one. */
+    gboolean keeps_port;     /* The port is another NIC's. */
 } Device;
 
 /* --- What is there */
@@ -38,6 +42,16 @@ static gboolean fail_kept(const Device *d, GError **error)
     return FALSE;
 }
 
+static NicType found_type(const VbDomainFacts *facts, guint32 index)
+{
+    for (size_t i = 0; facts->nic_types != NULL && i < facts->hardware->n_nics; i++) {
+        if (facts->hardware->nics[i]->index == index) {
+            return facts->nic_types[i];
+        }
+    }
+    return NIC_TYPE_UNSPECIFIED;
+}
+
 /* Our domain, of this epoch; else an error. */
 static gboolean look_once(Device *d, VbArena *arena, GError **error)
 {
@@ -47,6 +61,7 @@ static gboolean look_once(Device *d, VbArena *arena, GError **error)
     if (!hypervisor->look(hypervisor, arena, vm_uuid, &d->facts, error)) {
         return FALSE;
     }
+    d->found_type = found_type(&d->facts, d->nic->index);
     d->result->facts.presence = d->facts.presence;
     d->result->facts.epoch = d->facts.epoch;
     if (d->facts.presence == DOMAIN_FOREIGN) {
@@ -240,6 +255,28 @@ static char *plan_attach(Device *d, GError **error)
     return domain_xml_build_nic(&plan, error);
 }
 
+/* An attach that a forced stop cut short may have left its NIC in a guest that runs on, and no record
+ * knows it. */
+static gboolean check_same(Device *d, GError **error)
+{
+    const EffectiveNic *found = hardware_nic(d->facts.hardware, d->nic->index);
+    const EffectiveNic *asked = d->effective;
+    if (d->found_type == d->nic->type && found->effective_model == asked->effective_model &&
+        g_ascii_strcasecmp(found->mac, asked->mac) == 0) {
+        return TRUE;
+    }
+    d->keeps_port = d->found_type == NIC_TYPE_VHOST_USER;
+    g_set_error(
+        error, VB_ERROR, ERROR_CODE_UNSUPPORTED,
+        "VM %s runs with another NIC %u (%s, %s, %s) than is asked for (%s, %s, %s): detach "
+        "it first, or stop and start the VM",
+        d->vm->vm_uuid, d->nic->index, ENUM_LABEL(nic_type, d->found_type),
+        ENUM_LABEL(nic_model, found->effective_model), found->mac,
+        ENUM_LABEL(nic_type, d->nic->type), ENUM_LABEL(nic_model, asked->effective_model),
+        asked->mac);
+    return FALSE;
+}
+
 static gboolean attach_missing(Device *d, GError **error)
 {
     g_autofree char *xml = plan_attach(d, error);
@@ -256,7 +293,13 @@ static gboolean attach(Device *d, GError **error)
 {
     d->effective = nic_resolve(d->arena, d->vm->vm_uuid, d->spec, d->nic,
                                hardware_nic(d->known, d->nic->index), d->host->config->max_queues);
-    if (!look(d, error) || (!nic_is_there(d) && !attach_missing(d, error))) {
+    if (!look(d, error)) {
+        return FALSE;
+    }
+    if (nic_is_there(d)) {
+        return check_same(d, error);
+    }
+    if (!attach_missing(d, error)) {
         return FALSE;
     }
     if (!nic_is_there(d)) {
@@ -287,7 +330,7 @@ void effect_attach(VbHost *host, VbArena *arena, const VbEffectRequest *request,
         ret_result->nic = NIC_NOTHING;
     } else if (attach(&d, &error)) {
         report(&d);
-    } else if (is_to_undo(error->code)) {
+    } else if (is_to_undo(error->code) && !d.keeps_port) {
         remove_port(&d);
     }
     if (error != NULL) {

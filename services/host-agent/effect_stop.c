@@ -1,6 +1,6 @@
 /* EFFECT_STOP: asks the guest, or pulls the plug, by the command's mode. It leaves ports, sockets
  * and state alone: the core asks for EFFECT_CLEAN_UP next. It refuses to stop a domain that a newer
- * epoch than the command's has started. */
+ * epoch than the command's has started, and one that has expired, as after a crash, only looks. */
 #include "services/host-agent/effect.h"
 
 enum {
@@ -117,8 +117,25 @@ static gboolean stop_at_last(Stop *s, GError **error)
     return stop_by_force(s, error);
 }
 
+/* The core lets no expired stop begin: this one was cut off, and nobody waits for it any more. What
+ * runs now may have been left running on purpose. */
+static gboolean refuse_late(const Stop *s, GError **error)
+{
+    gint64 expires_ms = s->vm->command->expires_ms;
+    if (expires_ms == 0 || s->host->now_ms(s->host->clock) < expires_ms) {
+        return FALSE;
+    }
+    g_set_error(error, VB_ERROR, ERROR_CODE_GUEST_DID_NOT_STOP,
+                "the stop %s of VM %s was cut off and has expired; the VM still runs: ask again",
+                s->vm->command->operation_id, s->vm->vm_uuid);
+    return TRUE;
+}
+
 static gboolean stop(Stop *s, GError **error)
 {
+    if (refuse_late(s, error)) {
+        return FALSE;
+    }
     switch (s->vm->command->stop_domain->mode) {
     case STOP_MODE_UNSPECIFIED:
     case STOP_MODE_GRACEFUL:

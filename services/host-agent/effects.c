@@ -8,8 +8,10 @@
 
 /* ---- EFFECT_LOOK */
 
-/* The NICs and the firmware of a running domain as its start would have reported them. */
-static void complete_hardware(VbHost *host, VbArena *arena, const HostVm *vm, Hardware *hardware)
+/* The NICs and the firmware of a running domain as its start would have reported them, and what was
+ * replaced. */
+static void complete_hardware(VbHost *host, VbArena *arena, const HostVm *vm,
+                              VbEffectResult *ret_result)
 {
     VbStartPlan plan;
     g_autoptr(GError) error = NULL;
@@ -24,8 +26,11 @@ static void complete_hardware(VbHost *host, VbArena *arena, const HostVm *vm, Ha
         gboolean replaced = FALSE;
         /* Without it the path that libvirt tells of stays. */
         firmware = start_plan_firmware(host, arena, &plan, &pinned, &replaced, NULL);
+        if (replaced) {
+            ret_result->replaced_firmware = arena_copy(arena, pinned);
+        }
     }
-    start_plan_complete(arena, &plan, firmware, hardware);
+    start_plan_complete(arena, &plan, firmware, ret_result->facts.hardware);
 }
 
 /* What a running domain keeps its state in, for a journal that was lost: libvirt names the NVRAM,
@@ -59,7 +64,7 @@ static void effect_look(VbHost *host, VbArena *arena, const HostVm *vm, VbEffect
     if (facts->presence == DOMAIN_OURS && vm->command != NULL &&
         vm->command->command_case == HOST_COMMAND__COMMAND_START_DOMAIN) {
         ret_result->state_paths = start_state_paths(host, arena, vm->command->start_domain);
-        complete_hardware(host, arena, vm, facts->hardware);
+        complete_hardware(host, arena, vm, ret_result);
     } else if (facts->presence == DOMAIN_OURS && vm->n_state_paths == 0) {
         ret_result->state_paths = running_state_paths(host, arena, vm->vm_uuid, facts);
     }

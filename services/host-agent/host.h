@@ -55,7 +55,8 @@ typedef struct {
     Hardware *hardware;   /* Ours and up; in the arena. `nics` is filled from the metadata-free XML:
                              mac only. */
     char *nvram_path;     /* Of the same; in the arena. NULL: it has none. */
-    gboolean changing;    /* libvirt waits for its QEMU. Meanwhile the hardware may name a device
+    NicType *nic_types; /* As hardware->nics; in the arena. UNSPECIFIED: none that virtbus makes. */
+    gboolean changing;  /* libvirt waits for its QEMU. Meanwhile the hardware may name a device
                              that is not in the guest yet, and may never be. */
 } VbDomainFacts;
 
@@ -64,13 +65,14 @@ typedef enum {
     DOMAIN_EVENT_REBOOT,  /* libvirt tells a reset as a reboot: it is one event there. */
     DOMAIN_EVENT_SHUTDOWN,
     DOMAIN_EVENT_PANIC, /* As pvpanic says it. The domain is destroyed then: STOPPED follows. */
-    DOMAIN_EVENT_RECONNECTED, /* libvirt is back after an outage: every VM must be looked at.
+    DOMAIN_EVENT_DEVICE_REMOVED, /* The guest has let go of a NIC: of nic_index. */
+    DOMAIN_EVENT_RECONNECTED,    /* libvirt is back after an outage: every VM must be looked at.
                                  vm_uuid is NULL. */
 } VbDomainEventKind;
 
 /* Called on a thread of the hypervisor's; it must not block. */
 typedef void (*VbDomainEventFunction)(void *data, const char *vm_uuid, VbDomainEventKind kind,
-                                      StopReason reason);
+                                      StopReason reason, guint nic_index);
 
 typedef struct VbHypervisor VbHypervisor;
 struct VbHypervisor {

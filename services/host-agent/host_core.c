@@ -110,14 +110,13 @@ static void become_idle(Context *c)
     c->vm->phase = HOST_PHASE_IDLE;
     c->vm->command = NULL;
     c->vm->first_error = NULL;
-    /* The domain may have ended while the command was being worked on. The event may also have been
-     * about an earlier domain and late, so it is not believed but looked after. */
-    if (c->vm->stop_seen != STOP_REASON_UNSPECIFIED) {
-        if (c->vm->domain_expected) {
-            look(c);
-        } else {
-            c->vm->stop_seen = STOP_REASON_UNSPECIFIED;
-        }
+    /* The domain may have ended, or lost a NIC, while the command was being worked on. The event may
+     * also have been about an earlier one and late, so it is not believed but looked after. */
+    if (!c->vm->domain_expected) {
+        c->vm->stop_seen = STOP_REASON_UNSPECIFIED;
+        c->vm->n_removed_nics = 0;
+    } else if (c->vm->stop_seen != STOP_REASON_UNSPECIFIED || c->vm->n_removed_nics > 0) {
+        look(c);
     }
 }
 
@@ -245,6 +244,9 @@ static void domain_gone(Context *c)
     c->vm->stop_seen = STOP_REASON_UNSPECIFIED;
     c->vm->n_state_paths = 0;
     c->vm->n_loose_ports = 0; /* The next clean-up removes every port. */
+    c->vm->n_removed_nics = 0;
+    c->vm->removed_late = FALSE;
+    c->vm->unsettled = ERROR_CODE_UNSPECIFIED;
 }
 
 static VbLeft clean_up_left(const VbEffectResult *result)
@@ -304,9 +306,7 @@ static void take_up_start(Context *c)
 
 static void take_up_stop(Context *c)
 {
-    StopMode mode = c->vm->command->stop_domain->mode;
-    gboolean graceful = mode == STOP_MODE_UNSPECIFIED || mode == STOP_MODE_GRACEFUL;
-    if (graceful && is_expired(c)) {
+    if (is_expired(c)) {
         refuse_expired(c); /* Nobody waits for it any more, and the guest was never asked. */
     } else {
         work(c, EFFECT_STOP);
@@ -391,6 +391,16 @@ static void repeat(Context *c)
     outbox_append(c, vm->last_report);
 }
 
+/* A deletion was committed for good, at whatever epoch: it is never late. Nor is a stop of the very
+ * domain that runs on though a newer start was tried: the VM has left it. */
+static gboolean is_stale(const HostVm *vm, const HostCommand *command)
+{
+    gboolean stops_expected = command->command_case == HOST_COMMAND__COMMAND_STOP_DOMAIN &&
+                              vm->domain_expected && command->epoch >= vm->domain_epoch;
+    return command->epoch < vm->epoch && !stops_expected &&
+           command->command_case != HOST_COMMAND__COMMAND_DELETE_VOLUMES;
+}
+
 static void step_command(Context *c)
 {
     HostVm *vm = c->vm;
@@ -404,11 +414,9 @@ static void step_command(Context *c)
     vm->last_offset = c->input->offset;
     vm->last_report = NULL;
     vm->command = arena_copy(c->arena, command);
-    /* A deletion was committed for good, at whatever epoch: it is never late. Nor does it bring a
-     * forgotten VM back. */
-    gboolean deletes = command->command_case == HOST_COMMAND__COMMAND_DELETE_VOLUMES;
-    vm->forgotten = vm->forgotten && deletes;
-    if (!deletes && command->epoch < vm->epoch) {
+    /* A deletion does not bring a forgotten VM back. */
+    vm->forgotten = vm->forgotten && command->command_case == HOST_COMMAND__COMMAND_DELETE_VOLUMES;
+    if (is_stale(vm, command)) {
         answer_empty(c, error_make(c->arena, ERROR_CODE_STALE_EPOCH,
                                    "operation %s for VM %s has epoch %" G_GUINT64_FORMAT
                                    ", this host has seen %" G_GUINT64_FORMAT
@@ -459,6 +467,7 @@ static void done_clearing(Context *c)
     VbLeft left = clean_up_left(c->input->result);
     if (left <= LEFT_FILES) {
         answer_empty(c, c->input->result->error);
+        look(c); /* What runs on, if anything does, is one that the VM has left: that is told. */
         return;
     }
     domain_gone(c);
@@ -488,6 +497,9 @@ static void done_stop(Context *c)
         clean_up(c, HOST_PHASE_STOPPED_CLEANUP);
         return;
     }
+    if (result->error->code == ERROR_CODE_HYPERVISOR_UNAVAILABLE) {
+        return; /* Whether it runs is not known: at the next look it is done again. */
+    }
     answer_empty(c, result->error);
     look_if_expected(c);
 }
@@ -510,6 +522,10 @@ static void done_device(Context *c, const NicSpec *nic)
     }
     if (code == ERROR_CODE_UNSPECIFIED) {
         domain_expect(c, vm->command->epoch);
+        /* What this detach was about is told by its answer. */
+        if (vm->command->command_case == HOST_COMMAND__COMMAND_DETACH_DEVICE) {
+            index_remove(&vm->n_removed_nics, vm->removed_nics, nic->index);
+        }
     }
     answer_with_result(c);
     if (code != ERROR_CODE_UNSPECIFIED) {
@@ -583,18 +599,14 @@ static void done_undoing(Context *c)
     answer_empty(c, c->vm->first_error);
 }
 
-static void done_stopped_cleanup(Context *c)
+/* The end of the domain, with its reason; NULL: nobody is to be told, or was told before. */
+static HostReport *stopped_report(Context *c, gboolean told)
 {
     HostVm *vm = c->vm;
-    Error *error = c->input->result->error;
-    VbLeft left = clean_up_left(c->input->result);
-    if (left == LEFT_DOMAIN) {
-        return;
-    }
     HostReport *report = NULL;
     if (vm->command != NULL) {
         report = answer_new(c);
-    } else if (vm->domain_expected) {
+    } else if (vm->domain_expected && !told) {
         report = report_new(c, vm->domain_epoch, "");
         report->report_case = HOST_REPORT__REPORT_DOMAIN_STOPPED;
         report->domain_stopped = ARENA_MSG(c->arena, domain_stopped);
@@ -603,8 +615,25 @@ static void done_stopped_cleanup(Context *c)
         report->domain_stopped->reason = vm->stop_seen;
     }
     vm->stop_seen = STOP_REASON_UNSPECIFIED;
-    /* With files left the domain stays expected: the next look tries again. */
-    if (left != LEFT_FILES) {
+    return report;
+}
+
+static void done_stopped_cleanup(Context *c)
+{
+    HostVm *vm = c->vm;
+    Error *error = c->input->result->error;
+    VbLeft left = clean_up_left(c->input->result);
+    if (left == LEFT_DOMAIN) {
+        return;
+    }
+    HostReport *report = stopped_report(c, left == LEFT_FILES && vm->unsettled == error->code);
+    if (left == LEFT_FILES) {
+        /* The domain stays expected: the next look tries again, and tells when it is done. */
+        if (vm->command != NULL && !vm->domain_expected) {
+            domain_expect(c, vm->command->epoch);
+        }
+        vm->unsettled = vm->domain_expected ? error->code : ERROR_CODE_UNSPECIFIED;
+    } else {
         error = NULL;
         domain_gone(c);
     }
@@ -640,13 +669,18 @@ static void looked_foreign(Context *c)
                               "is left alone: remove it by hand",
                               vm->vm_uuid);
     vm->stop_seen = STOP_REASON_UNSPECIFIED;
+    vm->n_removed_nics = 0;
     if (vm->command != NULL) {
         answer_empty(c, error);
+        look_if_expected(c);
         return;
     }
     if (vm->domain_expected) {
         /* Still expected: whether its NVRAM is in use is not known until the other one is gone. */
-        observe(c, FALSE, error);
+        if (vm->unsettled != error->code) {
+            observe(c, FALSE, error);
+        }
+        vm->unsettled = error->code;
     }
     become_idle(c);
 }
@@ -660,6 +694,7 @@ static void looked_after_start(Context *c, gboolean up)
         domain_expect(c, facts->epoch);
         HostReport *report = answer_new(c);
         report->domain_started->hardware = facts->hardware;
+        report->domain_started->replaced_firmware = c->input->result->replaced_firmware;
         answer(c, report, NULL);
         return;
     }
@@ -709,19 +744,67 @@ static void looked_before_deletion(Context *c)
     answer(c, report, error);
 }
 
+static gboolean index_is_in(size_t n_indexes, const uint32_t *indexes, uint32_t index)
+{
+    for (size_t i = 0; i < n_indexes; i++) {
+        if (indexes[i] == index) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* Tells of a NIC that the guest has let go of by itself. */
+static void tell_removed(Context *c, uint32_t index)
+{
+    HostReport *report = report_new(c, c->vm->domain_epoch, "");
+    report->report_case = HOST_REPORT__REPORT_DEVICE_CHANGED;
+    report->device_changed = ARENA_MSG(c->arena, device_changed);
+    report->device_changed->detached = ARENA_MSG(c->arena, nic_spec);
+    report->device_changed->detached->index = index;
+    outbox_append(c, report);
+    if (index_is_in(c->vm->n_ports, c->vm->ports, index)) {
+        index_add(c, &c->vm->n_loose_ports, &c->vm->loose_ports, index);
+    }
+}
+
+/* Of the NICs that are said to be gone, those that are. One that is there has come back since. */
+static void looked_after_removed(Context *c)
+{
+    HostVm *vm = c->vm;
+    const Hardware *hardware = c->input->result->facts.hardware;
+    for (size_t i = 0; i < vm->n_removed_nics; i++) {
+        gboolean there = FALSE;
+        for (size_t k = 0; hardware != NULL && k < hardware->n_nics; k++) {
+            there = there || hardware->nics[k]->index == vm->removed_nics[i];
+        }
+        if (!there) {
+            tell_removed(c, vm->removed_nics[i]);
+        }
+    }
+    vm->n_removed_nics = 0;
+}
+
 /* The expected domain runs, or one runs of which a lost journal knew. */
 static void looked_running(Context *c)
 {
     HostVm *vm = c->vm;
     domain_expect(c, c->input->result->facts.epoch);
-    if (vm->stop_seen != STOP_REASON_UNSPECIFIED) {
+    vm->unsettled = ERROR_CODE_UNSPECIFIED;
+    if (vm->stop_seen != STOP_REASON_UNSPECIFIED || vm->removed_late) {
         /* The event was about an earlier domain, or it came after this look. Look once more. */
         vm->stop_seen = STOP_REASON_UNSPECIFIED;
+        vm->removed_late = FALSE;
         look(c);
         return;
     }
+    gboolean removed = vm->n_removed_nics > 0;
     observe(c, TRUE, NULL);
+    looked_after_removed(c);
     become_idle(c);
+    if (removed && vm->n_loose_ports > 0) {
+        work(c, EFFECT_UNPLUG);
+    }
 }
 
 static void done_looking(Context *c)
@@ -809,7 +892,7 @@ static void resume_work(Context *c)
         look(c);
         return;
     case HOST_COMMAND__COMMAND_STOP_DOMAIN:
-        work(c, EFFECT_STOP); /* Also when expired: the guest was asked and may have gone. */
+        work(c, EFFECT_STOP); /* Also when expired, to look: the guest was asked and may be gone. */
         return;
     case HOST_COMMAND__COMMAND_ATTACH_DEVICE:
         work(c, EFFECT_ATTACH); /* Also when expired: it may have come in, or left its port. */
@@ -835,16 +918,19 @@ static void resume_work(Context *c)
 
 static void step_look(Context *c)
 {
-    switch (c->vm->phase) {
+    HostVm *vm = c->vm;
+    gboolean again = c->input->kind == HOST_INPUT_AGAIN;
+    switch (vm->phase) {
+    case HOST_PHASE_UNSPECIFIED:
     case HOST_PHASE_IDLE:
-        if (c->input->kind == HOST_INPUT_AGAIN && c->vm->n_loose_ports > 0) {
+    case HOST_PHASE_LOOKING:
+        if (!again) {
+            vm->unsettled = ERROR_CODE_UNSPECIFIED; /* Told once more. */
+        } else if (vm->phase == HOST_PHASE_IDLE && vm->n_loose_ports > 0 &&
+                   vm->unsettled == ERROR_CODE_UNSPECIFIED) {
             work(c, EFFECT_UNPLUG);
             return;
         }
-        look(c);
-        return;
-    case HOST_PHASE_UNSPECIFIED:
-    case HOST_PHASE_LOOKING:
         look(c);
         return;
     case HOST_PHASE_WORKING:
@@ -852,7 +938,7 @@ static void step_look(Context *c)
         return;
     case HOST_PHASE_UNDOING:
     case HOST_PHASE_STOPPED_CLEANUP:
-        clean_up(c, c->vm->phase);
+        clean_up(c, vm->phase);
         return;
     }
 }
@@ -879,6 +965,19 @@ static void step_stopped(Context *c)
     case HOST_PHASE_UNDOING:
     case HOST_PHASE_STOPPED_CLEANUP:
         return;
+    }
+}
+
+static void step_device_removed(Context *c)
+{
+    HostVm *vm = c->vm;
+    if (!vm->domain_expected) {
+        return;
+    }
+    index_add(c, &vm->n_removed_nics, &vm->removed_nics, c->input->nic_index);
+    vm->removed_late = vm->removed_late || vm->phase == HOST_PHASE_LOOKING;
+    if (vm->phase == HOST_PHASE_IDLE) {
+        look(c); /* The event may be a late one, about a NIC that is there again. */
     }
 }
 
@@ -912,6 +1011,9 @@ static void step_domain_event(Context *c)
     case DOMAIN_EVENT_PANIC:
         step_guest_event(c, GUEST_EVENT_TYPE_PANIC);
         return;
+    case DOMAIN_EVENT_DEVICE_REMOVED:
+        step_device_removed(c);
+        return;
     case DOMAIN_EVENT_RECONNECTED:
         return; /* Not about one VM: the shell makes it a look of every one. */
     }
@@ -931,8 +1033,8 @@ static void step_acknowledged(Context *c)
 
 gboolean host_vm_wants_look(const HostVm *vm)
 {
-    return vm->phase != HOST_PHASE_IDLE || vm->n_loose_ports > 0 ||
-           (vm->n_ports > 0 && !vm->domain_expected);
+    return vm->phase != HOST_PHASE_IDLE || vm->unsettled != ERROR_CODE_UNSPECIFIED ||
+           vm->n_loose_ports > 0 || (vm->n_ports > 0 && !vm->domain_expected);
 }
 
 gboolean host_command_preempts(const HostCommand *command, guint64 epoch)

@@ -20,7 +20,7 @@
  * intent is on disk before the effect, a report before it is sent. An effect that a crash cut off
  * is never guessed at: Looking finds out, and an attach or a detach looks by itself when it is run
  * again. While libvirt does not answer, Looking, Undoing and StoppedCleanup stay as they are, and
- * so do attach and detach, silent, until the shell gives HOST_INPUT_LOOK again: a host that does
+ * so do stop, attach and detach, silent, until the shell gives HOST_INPUT_LOOK again: a host that does
  * not know whether a domain runs must not say that it does not.
  */
 #pragma once
@@ -32,16 +32,18 @@ typedef enum {
     EFFECT_NONE,
     EFFECT_LOOK,           /* Finds out what is there. Result: facts. With a start as vm->command
                               also state_paths, and the hardware as a start reports it: NICs with
-                              asked and effective model, firmware, domain type. Where the journal
+                              asked and effective model, firmware, domain type, and what it
+                              replaced (replaced_firmware). Where the journal
                               knows no state_paths, those of the running domain. */
     EFFECT_CREATE_VOLUMES, /* Result: report.volumes_created. */
     EFFECT_DELETE_VOLUMES, /* Result: report.volumes_deleted. */
     EFFECT_START,          /* Verify, plug, create. Result: report.domain_started,
                               state_paths. */
-    EFFECT_STOP,           /* Asks or forces by the command's mode, until expires_ms. Result:
-                              stop_reason; NOT_RUNNING where there was nothing to stop. */
+    EFFECT_STOP,           /* Asks or forces by the command's mode, until expires_ms; after that it
+                              only looks. Result: stop_reason; NOT_RUNNING where there was nothing
+                              to stop. */
     EFFECT_ATTACH,         /* Plugs the command's NIC into the running domain; one that is there is
-                              done. Without an end while QEMU waits for OVS. Result:
+                              done, another one of its index is UNSUPPORTED. Without an end while QEMU waits for OVS. Result:
                               report.device_changed, nic. HYPERVISOR_UNAVAILABLE: it may be there. */
     EFFECT_DETACH,         /* Takes it out, until expires_ms; one that is gone is done. Result: as
                               EFFECT_ATTACH. */
@@ -87,7 +89,8 @@ typedef struct {
     VbNicLeft nic;       /* EFFECT_ATTACH, EFFECT_DETACH; also with `error`. */
     VbDomainFacts facts; /* EFFECT_LOOK; presence and epoch only: EFFECT_START, EFFECT_ATTACH and
                             EFFECT_DETACH that failed with STALE_EPOCH. */
-    char **state_paths;  /* NVRAM file and TPM folder; NULL-terminated, or NULL: not known. */
+    FirmwareRef *replaced_firmware; /* EFFECT_LOOK of a start; NULL: none was. */
+    char **state_paths;       /* NVRAM file and TPM folder; NULL-terminated, or NULL: not known. */
     StopReason stop_reason;   /* EFFECT_STOP, PREEMPTED: why the domain is gone. */
     gboolean nothing_created; /* EFFECT_START failed before libvirt was asked for a domain. */
 } VbEffectResult;
@@ -111,6 +114,7 @@ typedef struct {
     const VbEffectResult *result; /* DONE */
     VbDomainEventKind event;      /* DOMAIN_EVENT */
     StopReason reason;
+    guint32 nic_index; /* DEVICE_REMOVED */
 } VbHostInput;
 
 typedef struct {
@@ -129,7 +133,8 @@ HostVm *host_vm_new(VbArena *arena, const char *vm_uuid);
 
 void host_step(VbHostStep *step, const VbHostInput *input);
 
-/* Whether the VM must be looked at again though nothing has happened: libvirt or OVS was away. */
+/* Whether the VM must be looked at again though nothing has happened: libvirt, OVS or a disk was
+ * away, or a foreign domain stood in the way. */
 gboolean host_vm_wants_look(const HostVm *vm);
 /* Whether this command is not to wait for a guest: it ends the domain of `epoch`, the newest that
  * was seen. One of an older epoch is late, and ends nothing. */

@@ -46,6 +46,7 @@ typedef struct {
     GThread *connector;
     int lifecycle_callback; /* Of the control connection; the connector's own. */
     int reboot_callback;
+    int removed_callback;
     gint closing; /* Atomic. */
     GMutex lock;  /* Guards what follows. */
     GCond changed;
@@ -162,15 +163,15 @@ static void on_lifecycle(virConnectPtr connection, virDomainPtr domain, int even
     }
     switch ((virDomainEventType)event) {
     case VIR_DOMAIN_EVENT_STOPPED:
-        self->on_event(self->data, vm_uuid, DOMAIN_EVENT_STOPPED, stop_reason(detail));
+        self->on_event(self->data, vm_uuid, DOMAIN_EVENT_STOPPED, stop_reason(detail), 0);
         break;
     case VIR_DOMAIN_EVENT_SHUTDOWN:
         if (detail != VIR_DOMAIN_EVENT_SHUTDOWN_HOST) { /* That one is a plug being pulled. */
-            self->on_event(self->data, vm_uuid, DOMAIN_EVENT_SHUTDOWN, STOP_REASON_UNSPECIFIED);
+            self->on_event(self->data, vm_uuid, DOMAIN_EVENT_SHUTDOWN, STOP_REASON_UNSPECIFIED, 0);
         }
         break;
     case VIR_DOMAIN_EVENT_CRASHED:
-        self->on_event(self->data, vm_uuid, DOMAIN_EVENT_PANIC, STOP_REASON_UNSPECIFIED);
+        self->on_event(self->data, vm_uuid, DOMAIN_EVENT_PANIC, STOP_REASON_UNSPECIFIED, 0);
         break;
     case VIR_DOMAIN_EVENT_DEFINED:
     case VIR_DOMAIN_EVENT_UNDEFINED:
@@ -188,7 +189,21 @@ static void on_reboot(virConnectPtr connection, virDomainPtr domain, void *data)
     LibvirtHypervisor *self = data;
     g_autofree char *vm_uuid = vm_of_domain(domain);
     if (vm_uuid != NULL) {
-        self->on_event(self->data, vm_uuid, DOMAIN_EVENT_REBOOT, STOP_REASON_UNSPECIFIED);
+        self->on_event(self->data, vm_uuid, DOMAIN_EVENT_REBOOT, STOP_REASON_UNSPECIFIED, 0);
+    }
+}
+
+/* Also of a detach that is being waited for: the core tells them apart. */
+static void on_device_removed(virConnectPtr connection, virDomainPtr domain, const char *alias,
+                              void *data)
+{
+    (void)connection;
+    LibvirtHypervisor *self = data;
+    guint nic_index = 0;
+    g_autofree char *vm_uuid = vm_of_domain(domain);
+    if (vm_uuid != NULL && domain_xml_read_nic_alias(alias, &nic_index)) {
+        self->on_event(self->data, vm_uuid, DOMAIN_EVENT_DEVICE_REMOVED, STOP_REASON_UNSPECIFIED,
+                       nic_index);
     }
 }
 
@@ -241,6 +256,9 @@ static void control_close(LibvirtHypervisor *self, virConnectPtr connection)
     if (self->reboot_callback >= 0) {
         virConnectDomainEventDeregisterAny(connection, self->reboot_callback);
     }
+    if (self->removed_callback >= 0) {
+        virConnectDomainEventDeregisterAny(connection, self->removed_callback);
+    }
     virConnectUnregisterCloseCallback(connection, on_close);
     virConnectClose(connection);
 }
@@ -268,8 +286,11 @@ static virConnectPtr control_open(LibvirtHypervisor *self)
     self->reboot_callback =
         virConnectDomainEventRegisterAny(connection, NULL, VIR_DOMAIN_EVENT_ID_REBOOT,
                                          VIR_DOMAIN_EVENT_CALLBACK(on_reboot), self, NULL);
+    self->removed_callback =
+        virConnectDomainEventRegisterAny(connection, NULL, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+                                         VIR_DOMAIN_EVENT_CALLBACK(on_device_removed), self, NULL);
     if (virConnectRegisterCloseCallback(connection, on_close, self, NULL) < 0 ||
-        self->lifecycle_callback < 0 || self->reboot_callback < 0) {
+        self->lifecycle_callback < 0 || self->reboot_callback < 0 || self->removed_callback < 0) {
         control_close(self, connection);
         return NULL;
     }
@@ -322,7 +343,7 @@ static gpointer connector_run(gpointer data)
         } else if (missed) {
             missed = FALSE;
             g_mutex_unlock(&self->lock);
-            self->on_event(self->data, NULL, DOMAIN_EVENT_RECONNECTED, STOP_REASON_UNSPECIFIED);
+            self->on_event(self->data, NULL, DOMAIN_EVENT_RECONNECTED, STOP_REASON_UNSPECIFIED, 0);
             g_mutex_lock(&self->lock);
         }
     }
@@ -406,6 +427,7 @@ static gboolean libvirt_look(VbHypervisor *interface, VbArena *arena, const char
             state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_STARTING_UP;
         ret_facts->hardware = domain_xml_read_hardware(arena, xml, error);
         ret_facts->nvram_path = domain_xml_read_nvram(arena, xml);
+        ret_facts->nic_types = domain_xml_read_nic_types(arena, xml);
         known = ret_facts->hardware != NULL;
     }
     free(xml);

@@ -16,12 +16,14 @@
 static VbHypervisor *hypervisor;
 static VbSwitch *ports;
 
-static void on_event(void *data, const char *vm_uuid, VbDomainEventKind kind, StopReason reason)
+static void on_event(void *data, const char *vm_uuid, VbDomainEventKind kind, StopReason reason,
+                     guint nic_index)
 {
     (void)data;
     (void)vm_uuid;
     (void)kind;
     (void)reason;
+    (void)nic_index;
 }
 
 static VbEffectResult run(LabGuest *guest, VbEffect kind)

@@ -28,13 +28,17 @@ static VbHypervisor *hypervisor;
 static VbSwitch *ports;
 static VbSwitch freezing; /* `ports`, but OVS stands still once a port is plugged. */
 static gint preempted;
+static gint removed; /* Bits by the index of NICs of which libvirt says that they are gone. */
 
-static void on_event(void *data, const char *vm_uuid, VbDomainEventKind kind, StopReason reason)
+static void on_event(void *data, const char *vm_uuid, VbDomainEventKind kind, StopReason reason,
+                     guint nic_index)
 {
     (void)data;
     (void)vm_uuid;
-    (void)kind;
     (void)reason;
+    if (kind == DOMAIN_EVENT_DEVICE_REMOVED) {
+        g_atomic_int_or(&removed, 1u << nic_index);
+    }
 }
 
 static void signal_ovs(int number)
@@ -304,6 +308,56 @@ static void deaf_guest_keeps_its_nic(void **state)
     }
 }
 
+static gboolean is_removed(gpointer index)
+{
+    return ((guint)g_atomic_int_get(&removed) & 1u << GPOINTER_TO_UINT(index)) != 0;
+}
+
+/* The reset ends what the guest was asked for in vain. */
+static void nic_that_is_let_go_of_later_is_told(void **state)
+{
+    (void)state;
+    Running running = running_new(GUEST_IDLES, "q35", TRUE);
+    g_autofree char *name = g_strdup_printf("vb-%s", running.guest->vm->vm_uuid);
+    const char *const reset[] = {"virsh", "-c", lab_env("LIBVIRT_URI"), "reset", name, NULL};
+    g_atomic_int_set(&removed, 0);
+    attach(&running, NIC, NIC_TYPE_VHOST_USER);
+    command_detach(&running, NIC, NIC_TYPE_VHOST_USER, DEAF_MS);
+    VbEffectResult result = run(running.guest, EFFECT_DETACH);
+    assert_int_equal(result.error->code, ERROR_CODE_GUEST_KEEPS_DEVICE);
+    assert_false(is_removed(GUINT_TO_POINTER(NIC)));
+    g_autofree char *words = lab_run(reset);
+    assert_non_null(words);
+    assert_true(lab_wait_for(is_removed, GUINT_TO_POINTER(NIC)));
+    assert_false(nic_runs(&running, NIC));
+    assert_true(port_is_there(&running, NIC));
+    uint32_t loose[] = {NIC};
+    running.guest->vm->command = NULL;
+    running.guest->vm->loose_ports = loose;
+    running.guest->vm->n_loose_ports = 1;
+    run_ok(running.guest, EFFECT_UNPLUG);
+    running.guest->vm->n_loose_ports = 0;
+    assert_nic(&running, NIC, FALSE);
+    assert_nic(&running, FIRST_NIC, TRUE);
+    running_end(&running);
+}
+
+/* Of one that a forced stop cut short, say, and that no record knows. */
+static void nic_of_another_kind_is_no_success(void **state)
+{
+    (void)state;
+    Running running = running_new(GUEST_EJECTS, "q35", TRUE);
+    attach(&running, NIC, NIC_TYPE_VHOST_USER);
+    command_attach(&running, NIC, NIC_TYPE_USER);
+    VbEffectResult result = run(running.guest, EFFECT_ATTACH);
+    assert_int_equal(result.error->code, ERROR_CODE_UNSUPPORTED);
+    assert_non_null(strstr(result.error->message, "VhostUser, Virtio"));
+    assert_nic(&running, NIC, TRUE);
+    detach(&running, NIC, NIC_TYPE_VHOST_USER);
+    attach(&running, NIC, NIC_TYPE_USER);
+    running_end(&running);
+}
+
 /* Whatever comes or goes, after the next start each NIC is where it was, and there is room again. */
 static void nics_stay_where_they_are_over_a_start(void **state)
 {
@@ -456,6 +510,8 @@ int main(void)
         cmocka_unit_test(nics_come_and_go),
         cmocka_unit_test(vhost_user_without_shared_memory_is_refused),
         cmocka_unit_test(deaf_guest_keeps_its_nic),
+        cmocka_unit_test(nic_that_is_let_go_of_later_is_told),
+        cmocka_unit_test(nic_of_another_kind_is_no_success),
         cmocka_unit_test(nics_stay_where_they_are_over_a_start),
         cmocka_unit_test(nics_beyond_the_last_slot_are_refused),
         cmocka_unit_test(stuck_attach_goes_on_when_ovs_is_back),

@@ -26,9 +26,11 @@ static VbHypervisor *hypervisor;
 static GMutex events_lock;
 static GArray *events; /* of Event */
 
-static void on_event(void *data, const char *vm_uuid, VbDomainEventKind kind, StopReason reason)
+static void on_event(void *data, const char *vm_uuid, VbDomainEventKind kind, StopReason reason,
+                     guint nic_index)
 {
     (void)data;
+    (void)nic_index; /* tests/e2e/test_hotplug.c */
     Event event = {.vm_uuid = g_strdup(vm_uuid), .kind = kind, .reason = reason};
     g_mutex_lock(&events_lock);
     g_array_append_val(events, event);

@@ -528,6 +528,55 @@ static void shared_memory_is_read(void **state)
     }
 }
 
+/* What says whether the NIC that runs is the one that is asked for. */
+static void nics_are_read_with_model_and_type(void **state)
+{
+    static const char xml[] =
+        "<domain><devices>"
+        "<interface type='user'><model type='e1000'/><alias name='net0'/></interface>"
+        "<interface type='vhostuser'><mac address='52:54:00:00:00:07'/><model type='virtio'/>"
+        "<alias name='ua-nic-7'/></interface>"
+        "<interface type='bridge'><model type='virtio-transitional'/><alias name='ua-nic-2'/>"
+        "</interface>"
+        "<interface type='user'><model type='e1000e'/><alias name='ua-nic-3'/></interface>"
+        "<interface type='direct'><model type='ne2k_pci'/><alias name='ua-nic-4'/></interface>"
+        "</devices></domain>";
+    static const struct {
+        guint32 index;
+        NicModel model;
+        NicType type;
+    } rows[] = {
+        {7, NIC_MODEL_VIRTIO, NIC_TYPE_VHOST_USER},
+        {2, NIC_MODEL_VIRTIO_TRANSITIONAL, NIC_TYPE_BRIDGE},
+        {3, NIC_MODEL_E1000E, NIC_TYPE_USER},
+        {4, NIC_MODEL_UNSPECIFIED, NIC_TYPE_UNSPECIFIED},
+    };
+    (void)state;
+    g_autoptr(VbArena) arena = arena_new();
+    const Hardware *hardware = domain_xml_read_hardware(arena, xml, NULL);
+    const NicType *types = domain_xml_read_nic_types(arena, xml);
+    assert_int_equal(hardware->n_nics, G_N_ELEMENTS(rows)); /* The first is none of ours. */
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        assert_int_equal(hardware->nics[i]->index, rows[i].index);
+        assert_int_equal(hardware->nics[i]->effective_model, rows[i].model);
+        assert_int_equal(types[i], rows[i].type);
+    }
+    assert_null(domain_xml_read_nic_types(arena, "<network/>"));
+}
+
+static void nic_is_known_by_its_alias(void **state)
+{
+    static const char *const bad[] = {"", "net0", "ua-disk-1", "ua-nic-", "ua-nic-x", "ua-nic--1"};
+    (void)state;
+    guint index = 0;
+    g_autoptr(VbArena) arena = arena_new();
+    assert_true(domain_xml_read_nic_alias(domain_xml_nic_alias(arena, 17), &index));
+    assert_int_equal(index, 17);
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        assert_false(domain_xml_read_nic_alias(bad[i], &index));
+    }
+}
+
 /* --- Ours or foreign */
 
 static void knows_its_own_domains(void **state)
@@ -645,6 +694,8 @@ int main(void)
         cmocka_unit_test(a_free_place_on_pc_is_a_free_slot),
         cmocka_unit_test(a_start_makes_up_for_ports_that_are_taken),
         cmocka_unit_test(shared_memory_is_read),
+        cmocka_unit_test(nics_are_read_with_model_and_type),
+        cmocka_unit_test(nic_is_known_by_its_alias),
         cmocka_unit_test(knows_its_own_domains),
         cmocka_unit_test(never_starts_without_what_was_promised),
         cmocka_unit_test(refuses_devices_that_cannot_be),

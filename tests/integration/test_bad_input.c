@@ -893,10 +893,11 @@ static void test_host_topic(void **state)
     raw_send(bad, HOST_A, 0, key, value, &honest.sent);
 
     Agent agent = {.arena = world->arena, .committed = honest.sent.offset + 1};
+    const VbAgentMark mark = {.offset = -1};
     VbAgentTopic topic;
     agent.bus = agent_bus_new(&world->kafka, world->prefix, HOST_A, on_report_fate, NULL, &error);
     assert_non_null(agent.bus);
-    assert_true(agent_bus_open(agent.bus, &topic, &error));
+    assert_true(agent_bus_open(agent.bus, &mark, &topic, &error));
     agent_bus_assign(agent.bus, &topic);
     world_until(has_command, &agent);
     assert_int_equal(agent.command.offset, honest.sent.offset);

@@ -43,6 +43,9 @@ typedef struct {
     guint busy_looks;   /* So many looks find libvirt at work on the domain. */
     guint let_go_looks; /* After so many looks the guest lets go of a NIC. */
     gboolean asked_to_let_go;
+    NicType nic_type; /* Of NIC 7, which is there. */
+    NicModel nic_model;
+    const char *nic_mac;
     guint nics;         /* In the running domain: bits by index. */
     Hardware *hardware; /* More of the running domain; may be NULL. */
     gboolean heeds;     /* The guest powers off when it is asked. */
@@ -82,10 +85,21 @@ static Hardware *live_hardware(VbArena *arena)
         if ((world->nics & (1u << i)) != 0) {
             EffectiveNic *nic = ARENA_MSG(arena, effective_nic);
             nic->index = i;
+            nic->mac = arena_strdup(arena, world->nic_mac);
+            nic->effective_model = world->nic_model;
             ARENA_APPEND(arena, hardware->n_nics, hardware->nics, nic);
         }
     }
     return hardware;
+}
+
+static NicType *live_nic_types(VbArena *arena)
+{
+    NicType *types = arena_alloc(arena, 32 * sizeof(*types));
+    for (guint i = 0; i < 32; i++) {
+        types[i] = world->nic_type;
+    }
+    return types;
 }
 
 static gboolean fake_look(VbHypervisor *self, VbArena *arena, const char *vm_uuid,
@@ -98,7 +112,8 @@ static gboolean fake_look(VbHypervisor *self, VbArena *arena, const char *vm_uui
                                  .starting_up = world->starting_up,
                                  .changing = world->busy_looks > 0,
                                  .nvram_path = world->nvram_path,
-                                 .hardware = live_hardware(arena)};
+                                 .hardware = live_hardware(arena),
+                                 .nic_types = live_nic_types(arena)};
     world->busy_looks -= world->busy_looks > 0 ? 1 : 0;
     if (world->asked_to_let_go && world->let_go_looks-- == 0) {
         world->asked_to_let_go = FALSE;
@@ -266,6 +281,9 @@ static int setup(void **state)
     world->host.wait_ms = fake_wait_ms;
     world->calls = g_string_new(NULL);
     world->epoch = 7;
+    world->nic_type = NIC_TYPE_VHOST_USER;
+    world->nic_model = NIC_MODEL_VIRTIO;
+    world->nic_mac = "52:54:00:00:00:07";
     world->ovs = TRUE;
     world->dpdk = TRUE;
     world->now_ms = 1000;
@@ -446,6 +464,8 @@ static void replaced_firmware_is_reported(void **state)
                         pinned->code_path);
     assert_string_not_equal(result.report->domain_started->hardware->firmware->code_path,
                             pinned->code_path);
+    result = run_ok(EFFECT_LOOK, "look"); /* The agent died before it could say so. */
+    assert_string_equal(result.replaced_firmware->code_path, pinned->code_path);
 }
 
 static void missing_volumes_are_refused_before_all_else(void **state)
@@ -894,6 +914,20 @@ static void forced_stop_takes_the_place_of_one_that_waits(void **state)
     run_ok(EFFECT_STOP, "look destroy");
 }
 
+/* As after a crash: the core lets no expired stop begin. */
+static void stop_that_has_expired_only_looks(void **state)
+{
+    static const StopMode modes[] = {STOP_MODE_UNSPECIFIED, STOP_MODE_GRACEFUL,
+                                     STOP_MODE_GRACEFUL_THEN_FORCED, STOP_MODE_FORCED};
+    (void)state;
+    for (size_t i = 0; i < G_N_ELEMENTS(modes); i++) {
+        command_stop(modes[i], world->now_ms);
+        run_fails(EFFECT_STOP, ERROR_CODE_GUEST_DID_NOT_STOP, "look");
+        world->presence = DOMAIN_NONE;
+        assert_int_equal(run_ok(EFFECT_STOP, "look").stop_reason, STOP_REASON_NOT_RUNNING);
+    }
+}
+
 /* libvirt needs up to 12 s to pull the plug. */
 static void forced_end_is_left_time_before_the_expiry(void **state)
 {
@@ -1065,7 +1099,8 @@ static void attach_goes_from_look_to_report(void **state)
 static void attach_of_what_is_there_only_reports(void **state)
 {
     (void)state;
-    command_attach(500); /* Also when it has expired: it came in time. */
+    /* Also when it has expired: it came in time. */
+    command_attach(500)->mac = (char *)"52:54:00:00:00:07";
     world->nics |= 1u << NIC;
     VbEffectResult result = run_ok(EFFECT_ATTACH, "look");
     assert_int_equal(result.nic, NIC_THERE);
@@ -1073,11 +1108,47 @@ static void attach_of_what_is_there_only_reports(void **state)
     assert_true(result.report->device_changed->hardware->nics[2]->coerced);
 }
 
+/* Of an attach that a forced stop cut short, and the guest runs on all the same. */
+static void attach_where_another_nic_is_says_so(void **state)
+{
+    static const struct {
+        NicType type;
+        NicModel model;
+        const char *mac;
+        gboolean plugged; /* Its port stays. */
+    } rows[] = {
+        {NIC_TYPE_VHOST_USER, NIC_MODEL_VIRTIO, "52:54:00:00:00:99", TRUE},
+        {NIC_TYPE_VHOST_USER, NIC_MODEL_VIRTIO_TRANSITIONAL, "52:54:00:00:00:07", TRUE},
+        {NIC_TYPE_USER, NIC_MODEL_VIRTIO, "52:54:00:00:00:07", FALSE},
+    };
+    (void)state;
+    command_attach(0)->mac = (char *)"52:54:00:00:00:07";
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        world->nics |= 1u << NIC;
+        world->plugged = 1u << NIC;
+        world->nic_type = rows[i].type;
+        world->nic_model = rows[i].model;
+        world->nic_mac = rows[i].mac;
+        VbEffectResult result = run_fails(EFFECT_ATTACH, ERROR_CODE_UNSUPPORTED,
+                                          rows[i].plugged ? "look" : "look unplug/7");
+        assert_null(result.report);
+        assert_int_equal(result.nic, rows[i].plugged ? NIC_THERE : NIC_NOTHING);
+        assert_int_equal(world->plugged != 0, rows[i].plugged);
+        assert_non_null(strstr(result.error->message, rows[i].mac));
+        assert_non_null(strstr(result.error->message, "VhostUser, Virtio, 52:54:00:00:00:07"));
+        assert_non_null(strstr(result.error->message, "detach it first, or stop and start"));
+    }
+    world->nic_type = NIC_TYPE_VHOST_USER;
+    world->guest->vm->command->attach_device->nic->mac = (char *)"52:54:00:AA:00:07";
+    world->nic_mac = "52:54:00:aa:00:07"; /* As libvirt writes it. */
+    run_ok(EFFECT_ATTACH, "look");
+}
+
 /* An attempt that was cut off is stuck in QEMU: what the XML shows is not believed. */
 static void attach_waits_while_libvirt_is_at_work(void **state)
 {
     (void)state;
-    command_attach(1500);
+    command_attach(1500)->mac = (char *)"52:54:00:00:00:07";
     world->nics |= 1u << NIC;
     world->busy_looks = 3;
     run_ok(EFFECT_ATTACH, "look look look look");
@@ -1359,6 +1430,7 @@ int main(void)
         TEST(forced_stop_does_not_ask),
         TEST(late_stop_touches_no_newer_domain),
         TEST(forced_stop_takes_the_place_of_one_that_waits),
+        TEST(stop_that_has_expired_only_looks),
         TEST(forced_end_is_left_time_before_the_expiry),
         TEST(graceful_stop_waits_for_the_guest),
         TEST(deaf_guest_runs_on_after_a_graceful_stop),
@@ -1366,6 +1438,7 @@ int main(void)
         TEST(stop_that_libvirt_refuses_fails),
         TEST(attach_goes_from_look_to_report),
         TEST(attach_of_what_is_there_only_reports),
+        TEST(attach_where_another_nic_is_says_so),
         TEST(attach_waits_while_libvirt_is_at_work),
         TEST(attach_of_other_types_asks_no_switch),
         TEST(attach_that_cannot_be_is_refused_before_anything_is_made),

@@ -14,6 +14,7 @@
 #include "services/host-agent/agent_offsets.h"
 #include "services/host-agent/agent_options.h"
 #include "services/host-agent/agent_private.h"
+#include "services/host-agent/files_posix.h"
 
 enum { N_VMS = 200, PATIENCE_S = 20 };
 
@@ -50,7 +51,7 @@ static gboolean crowd_look(VbHypervisor *self, VbArena *arena, const char *vm_uu
 }
 
 /* An agent lives as long as its process, so it has no end of its own: it stays reachable here. */
-static VbAgent *volatile agents[2];
+static VbAgent *volatile agents[3];
 
 static VbAgent *agent_over(VbHost *host)
 {
@@ -120,6 +121,99 @@ static void forced_stop_is_told_to_the_effect_that_runs(void **state)
     assert_int_equal(g_atomic_int_get(&vm->preempted), 0);
 }
 
+/* ---- The command topic */
+
+static gint64 now_ms(void *clock)
+{
+    (void)clock;
+    return 1000;
+}
+
+static void on_fate(void *data, const char *vm_uuid, gboolean delivered)
+{
+    (void)data;
+    (void)vm_uuid;
+    (void)delivered;
+}
+
+/* A VM that has taken up the command at `offset`. */
+static VbAgentVm *vm_at(VbAgent *agent, gint64 offset, const char *operation_id)
+{
+    char uuid[UUID_TEXT_BYTES];
+    g_autoptr(VbArena) arena = arena_new();
+    uuid_random(uuid);
+    VbAgentVm *vm = agent_vm_get(agent, uuid);
+    HostCommand *command = stop_command(arena, uuid, STOP_MODE_FORCED);
+    command->operation_id = arena_strdup(arena, operation_id);
+    command->expires_ms = 1; /* Answered at once. */
+    VbHostInput input = {.kind = HOST_INPUT_COMMAND, .command = command, .offset = offset};
+    agent_vm_step(agent, vm, &input);
+    assert_int_equal(vm->last_offset, offset);
+    return vm;
+}
+
+static void folder_remove(const char *path)
+{
+    g_auto(GStrv) names = files_posix()->list(files_posix(), path);
+    for (char **name = names; name != NULL && *name != NULL; name++) {
+        g_autofree char *file = g_build_filename(path, *name, NULL);
+        g_unlink(file);
+    }
+    g_rmdir(path);
+}
+
+static void await_looks(VbAgent *agent, guint n)
+{
+    for (guint i = 0; i < n; i++) {
+        VbAgentMessage *message =
+            g_async_queue_timeout_pop(agent->inbox, 2 * PATIENCE_S * G_TIME_SPAN_SECOND);
+        assert_non_null(message);
+        assert_int_equal(message->effect, EFFECT_LOOK);
+        agent_vm_get(agent, message->vm_uuid)->effect_runs = FALSE;
+        agent_message_free(message);
+    }
+    assert_null(g_async_queue_try_pop(agent->inbox));
+}
+
+/* Whose commands a topic took with it is not known: every VM is looked at, and none believes that it
+ * has seen what the new one holds, however long that is. */
+static void topic_that_was_made_again_is_read_by_every_vm(void **state)
+{
+    (void)state;
+    static Crowd crowd = {.interface = {.look = crowd_look}, .wanted = 0};
+    static VbHost host = {.hypervisor = &crowd.interface, .now_ms = now_ms};
+    static VbHostConfig config = {.host_uuid = (char *)"b7f3c2d1-0a9e-4c8b-9f6d-5e4a3b2c1d0e"};
+    g_autofree char *folder = g_dir_make_tmp("virtbus-agent-XXXXXX", NULL);
+    VbKafkaSettings settings = {.bootstrap = (char *)"127.0.0.1:1", .client_id = (char *)"test"};
+    VbAgent *agent = agent_over(&host);
+    host.config = &config;
+    agent->journal = journal_new(files_posix(), folder);
+    agent->bus = agent_bus_new(&settings, "test", config.host_uuid, on_fate, agent, NULL);
+    assert_non_null(agent->bus);
+    VbAgentVm *older = vm_at(agent, 5, "older");
+    VbAgentVm *newer = vm_at(agent, 9, "newer");
+    g_autofree char *operation_id = NULL;
+    assert_int_equal(agent_vms_newest(agent, &operation_id), 9);
+    assert_string_equal(operation_id, "newer");
+
+    VbAgentMessage message = {.opened = TRUE, .topic = {.end = 100}};
+    agent_topic_opened(agent, &message); /* The same one: a broker was away. */
+    await_looks(agent, 0);
+    assert_int_equal(older->last_offset, 5);
+    agent->topic_gone = TRUE; /* It was seen to be gone. */
+    agent_topic_opened(agent, &message);
+    await_looks(agent, 2);
+    agent_topic_opened(agent, &message); /* That was then. */
+    await_looks(agent, 0);
+    message.topic.is_another = TRUE;
+    agent_topic_opened(agent, &message);
+    await_looks(agent, 2);
+    assert_int_equal(older->last_offset, -1);
+    assert_int_equal(newer->last_offset, -1);
+    assert_null(agent->failure);
+    folder_remove(folder);
+}
+
 /* ---- Offsets */
 
 static void finished_commands_behind_an_unfinished_one_do_not_count(void **state)
@@ -180,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(vm_that_waits_costs_no_other_its_thread),
         cmocka_unit_test(forced_stop_is_told_to_the_effect_that_runs),
+        cmocka_unit_test(topic_that_was_made_again_is_read_by_every_vm),
         cmocka_unit_test(finished_commands_behind_an_unfinished_one_do_not_count),
         cmocka_unit_test(host_uuid_outlives_the_agents_folders),
     };

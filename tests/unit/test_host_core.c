@@ -200,6 +200,11 @@ static void look(World *w)
     step(w, (VbHostInput){.kind = HOST_INPUT_LOOK});
 }
 
+static void again(World *w)
+{
+    step(w, (VbHostInput){.kind = HOST_INPUT_AGAIN});
+}
+
 static void domain_event(World *w, VbDomainEventKind event, StopReason reason)
 {
     step(w, (VbHostInput){.kind = HOST_INPUT_DOMAIN_EVENT, .event = event, .reason = reason});
@@ -449,11 +454,33 @@ static void start_does_not_go_on_before_the_older_domain_is_gone_for_certain(voi
         run(w, 5);
         give(w, start_command(w, 6, 0));
         left(w, rows[i].code, rows[i].rest);
-        expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
         sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STARTED, rows[i].code);
         assert_true(w->vm->domain_expected);
         assert_int_equal(w->vm->domain_epoch, 5);
+        expect_told_that_it_runs(w, 5);
     }
+}
+
+/* The VM has left it: whoever hears of it, stops it. The start that it stood in the way of was
+ * newer, and makes that stop no late one. */
+static void older_domain_that_stays_can_be_evicted(void **state)
+{
+    World *w = *state;
+    run(w, 5);
+    give(w, start_command(w, 6, 0));
+    left(w, ERROR_CODE_HYPERVISOR, LEFT_DOMAIN);
+    sent(w);
+    expect_told_that_it_runs(w, 5);
+    give(w, stop_command(w, 4, STOP_MODE_FORCED, 0));
+    sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_STALE_EPOCH);
+    give(w, stop_command(w, 5, STOP_MODE_FORCED, 0));
+    expect_phase(w, HOST_PHASE_WORKING, EFFECT_STOP);
+    done(w, (VbEffectResult){.stop_reason = STOP_REASON_REQUESTED});
+    done(w, (VbEffectResult){0});
+    assert_int_equal(sent_stopped(w, STOP_REASON_REQUESTED)->epoch, 5);
+    assert_int_equal(w->vm->epoch, 6);
+    give(w, stop_command(w, 5, STOP_MODE_FORCED, 0)); /* Nothing is expected any more. */
+    sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_STALE_EPOCH);
 }
 
 static void start_that_expires_while_the_older_domain_goes_is_not_run(void **state)
@@ -632,20 +659,43 @@ static void guest_that_ends_just_after_its_deadline_is_looked_after(void **state
     assert_string_equal(report->operation_id, "");
 }
 
-static void late_stop_is_done_only_with_force(void **state)
+static void expired_stop_of_any_mode_does_nothing(void **state)
 {
+    static const StopMode modes[] = {STOP_MODE_UNSPECIFIED, STOP_MODE_GRACEFUL,
+                                     STOP_MODE_GRACEFUL_THEN_FORCED, STOP_MODE_FORCED};
     World *w = *state;
     run(w, 3);
-    give(w, stop_command(w, 3, STOP_MODE_GRACEFUL, w->now_ms));
-    sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_EXPIRED);
-    expect_told_that_it_runs(w, 3);
-    give(w, stop_command(w, 3, STOP_MODE_FORCED, w->now_ms));
+    for (size_t i = 0; i < G_N_ELEMENTS(modes); i++) {
+        give(w, stop_command(w, 3, modes[i], w->now_ms));
+        sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_EXPIRED);
+        expect_told_that_it_runs(w, 3);
+    }
+    w->now_ms = G_MAXINT64;
+    give(w, stop_command(w, 3, STOP_MODE_FORCED, 0)); /* That one never expires. */
     expect_phase(w, HOST_PHASE_WORKING, EFFECT_STOP);
-    failed(w, ERROR_CODE_PREEMPTED);
-    sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_PREEMPTED);
-    expect_told_that_it_runs(w, 3);
-    give(w, stop_command(w, 3, STOP_MODE_GRACEFUL_THEN_FORCED, w->now_ms));
+}
+
+/* The start made nothing, and told so while libvirt was away; then nobody knew what runs. */
+static void stop_stays_silent_until_libvirt_answers(void **state)
+{
+    World *w = *state;
+    give(w, start_command(w, 3, 5000));
+    done(w,
+         (VbEffectResult){.error = error_make(w->arena, ERROR_CODE_HYPERVISOR_UNAVAILABLE, "away"),
+                          .nothing_created = TRUE});
+    left(w, ERROR_CODE_HYPERVISOR_UNAVAILABLE, LEFT_DOMAIN);
+    sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STARTED, ERROR_CODE_HYPERVISOR_UNAVAILABLE);
+    give(w, stop_command(w, 3, STOP_MODE_FORCED, 0));
+    failed(w, ERROR_CODE_HYPERVISOR_UNAVAILABLE);
+    expect_phase(w, HOST_PHASE_WORKING, EFFECT_NONE);
+    expect_silent(w);
+    assert_true(host_vm_wants_look(w->vm));
+    look(w);
     expect_phase(w, HOST_PHASE_WORKING, EFFECT_STOP);
+    done(w, (VbEffectResult){.stop_reason = STOP_REASON_NOT_RUNNING});
+    done(w, (VbEffectResult){0});
+    sent_stopped(w, STOP_REASON_NOT_RUNNING);
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
 }
 
 static void stop_that_libvirt_refuses_is_looked_after(void **state)
@@ -713,6 +763,43 @@ static void stop_whose_state_is_not_on_disk_is_an_error(void **state)
     done(w, (VbEffectResult){0});
     sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
     assert_false(w->vm->domain_expected);
+}
+
+/* Files, and ports in the same clean-up: the tick tries again, and says nothing twice. */
+static void state_that_is_not_on_disk_is_tried_again_by_itself(void **state)
+{
+    World *w = *state;
+    for (int by_itself = 0; by_itself < 2; by_itself++) {
+        w->vm = host_vm_new(w->arena, VM);
+        run(w, 3);
+        if (by_itself) {
+            domain_event(w, DOMAIN_EVENT_STOPPED, STOP_REASON_GUEST_SHUTDOWN);
+            looked(w, DOMAIN_NONE, 0);
+        } else {
+            give(w, stop_command(w, 3, STOP_MODE_FORCED, 0));
+            done(w, (VbEffectResult){.stop_reason = STOP_REASON_REQUESTED});
+        }
+        left(w, ERROR_CODE_STORAGE_IO, LEFT_FILES);
+        sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_STORAGE_IO);
+        for (int i = 0; i < 3; i++) {
+            assert_true(host_vm_wants_look(w->vm));
+            again(w);
+            looked(w, DOMAIN_NONE, 0);
+            left(w, ERROR_CODE_STORAGE_IO, LEFT_FILES);
+            expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+            expect_silent(w);
+        }
+        look(w); /* libvirt, the agent or the topic is back: once more. */
+        looked(w, DOMAIN_NONE, 0);
+        left(w, ERROR_CODE_STORAGE_IO, LEFT_FILES);
+        sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_STORAGE_IO);
+        again(w);
+        looked(w, DOMAIN_NONE, 0);
+        done(w, (VbEffectResult){0});
+        sent_stopped(w, STOP_REASON_NOT_RUNNING);
+        assert_int_equal(w->vm->n_ports, 0);
+        assert_false(host_vm_wants_look(w->vm));
+    }
 }
 
 static void stop_stays_silent_while_libvirt_is_gone(void **state)
@@ -861,12 +948,16 @@ static void crash_during_start_found_running(void **state)
     char *paths[] = {(char *)"/s/nvram.fd", NULL};
     Hardware *hardware = ARENA_MSG(w->arena, hardware);
     hardware->machine = (char *)"pc-q35-found";
+    FirmwareRef *replaced = ARENA_MSG(w->arena, firmware_ref);
+    replaced->code_path = (char *)"/gone.fd";
     done(w, (VbEffectResult){.facts = {.presence = DOMAIN_OURS, .epoch = 3, .hardware = hardware},
+                             .replaced_firmware = replaced,
                              .state_paths = paths});
     expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
     HostReport *report = sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STARTED, ERROR_CODE_UNSPECIFIED);
     assert_string_equal(report->operation_id, "op-0");
     assert_string_equal(report->domain_started->hardware->machine, "pc-q35-found");
+    assert_string_equal(report->domain_started->replaced_firmware->code_path, "/gone.fd");
     assert_true(w->vm->domain_expected);
     assert_int_equal(w->vm->n_state_paths, 1);
 }
@@ -1092,6 +1183,86 @@ static void look_leaves_a_foreign_domain_alone(void **state)
         sent_answer(w, HOST_REPORT__REPORT_DOMAIN_OBSERVED, ERROR_CODE_FOREIGN_DOMAIN);
     assert_false(report->domain_observed->running);
     assert_true(w->vm->domain_expected);
+}
+
+static void expect_foreign_told(World *w)
+{
+    expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
+    looked(w, DOMAIN_FOREIGN, 0);
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+    HostReport *report =
+        sent_answer(w, HOST_REPORT__REPORT_DOMAIN_OBSERVED, ERROR_CODE_FOREIGN_DOMAIN);
+    assert_false(report->domain_observed->running);
+    expect_silent(w);
+}
+
+static void foreign_domain_is_looked_after_until_it_is_gone(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    look(w);
+    expect_foreign_told(w);
+    for (int i = 0; i < 3; i++) {
+        assert_true(host_vm_wants_look(w->vm));
+        again(w);
+        looked(w, DOMAIN_FOREIGN, 0);
+        expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+        expect_silent(w);
+    }
+    look(w);
+    expect_foreign_told(w);
+    again(w);
+    looked(w, DOMAIN_NONE, 0);
+    /* It is gone, but a full disk is another matter. */
+    left(w, ERROR_CODE_STORAGE_IO, LEFT_FILES);
+    sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_STORAGE_IO);
+    again(w);
+    looked(w, DOMAIN_NONE, 0);
+    done(w, (VbEffectResult){0});
+    sent_stopped(w, STOP_REASON_NOT_RUNNING);
+    assert_false(host_vm_wants_look(w->vm));
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+}
+
+/* The stop, and a repeated start or a deletion, are answered; when it is gone, that is told too. */
+static void foreign_domain_under_a_command_is_looked_after(void **state)
+{
+    World *w = *state;
+    give(w, stop_command(w, 3, STOP_MODE_FORCED, 0));
+    done(w, (VbEffectResult){.stop_reason = STOP_REASON_NOT_RUNNING});
+    left(w, ERROR_CODE_FOREIGN_DOMAIN, LEFT_FILES);
+    sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_FOREIGN_DOMAIN);
+    assert_true(host_vm_wants_look(w->vm));
+    again(w);
+    looked(w, DOMAIN_FOREIGN, 0);
+    expect_silent(w);
+    again(w);
+    looked(w, DOMAIN_NONE, 0);
+    done(w, (VbEffectResult){0});
+    assert_int_equal(sent_stopped(w, STOP_REASON_NOT_RUNNING)->epoch, 3);
+    run(w, 4);
+    give(w, start_command(w, 4, 0));
+    looked(w, DOMAIN_FOREIGN, 0);
+    sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STARTED, ERROR_CODE_FOREIGN_DOMAIN);
+    expect_foreign_told(w);
+    assert_true(host_vm_wants_look(w->vm));
+}
+
+/* A clean-up takes loose ports with all others: they do not keep it from being tried. */
+static void loose_port_keeps_no_foreign_domain_from_being_looked_after(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    give(w, attach_command(w, 3, 0, NIC_TYPE_VHOST_USER));
+    unchanged(w, ERROR_CODE_OVS_UNAVAILABLE, NIC_PORT);
+    sent(w);
+    expect_foreign_told(w);
+    again(w);
+    expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
+    looked(w, DOMAIN_OURS, 3);
+    sent(w);
+    again(w);
+    expect_phase(w, HOST_PHASE_WORKING, EFFECT_UNPLUG);
 }
 
 static void look_of_an_idle_vm_says_nothing(void **state)
@@ -1464,6 +1635,141 @@ static void preempted_attach_has_ended_the_domain(void **state)
     expect_ports(w, "", "");
 }
 
+/* A guest lets go of NIC `index`. */
+static void removed(World *w, guint32 index)
+{
+    step(w, (VbHostInput){.kind = HOST_INPUT_DOMAIN_EVENT,
+                          .event = DOMAIN_EVENT_DEVICE_REMOVED,
+                          .nic_index = index});
+}
+
+/* The domain of epoch 3 runs with NIC `index`, and no other one that matters. */
+static void looked_with_nic(World *w, guint32 index)
+{
+    Hardware *hardware = ARENA_MSG(w->arena, hardware);
+    EffectiveNic *nic = ARENA_MSG(w->arena, effective_nic);
+    nic->index = index;
+    ARENA_APPEND(w->arena, hardware->n_nics, hardware->nics, nic);
+    done(w, (VbEffectResult){.facts = {.presence = DOMAIN_OURS, .epoch = 3, .hardware = hardware}});
+}
+
+static void expect_observed(World *w)
+{
+    assert_true(sent_answer(w, HOST_REPORT__REPORT_DOMAIN_OBSERVED, ERROR_CODE_UNSPECIFIED)
+                    ->domain_observed->running);
+}
+
+static void expect_removal_told(World *w, guint32 index)
+{
+    HostReport *report = sent_answer(w, HOST_REPORT__REPORT_DEVICE_CHANGED, ERROR_CODE_UNSPECIFIED);
+    assert_string_equal(report->operation_id, "");
+    assert_int_equal(report->epoch, 3);
+    assert_null(report->device_changed->hardware);
+    assert_null(report->device_changed->attached);
+    assert_int_equal(report->device_changed->detached->index, index);
+    assert_int_equal(host_report_topic(report), TOPIC_VM_REPORTS);
+}
+
+/* After it was asked for in vain: the record loses the NIC, and the switch its port. */
+static void nic_that_the_guest_lets_go_of_is_told_and_unplugged(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    give(w, attach_command(w, 3, 0, NIC_TYPE_VHOST_USER));
+    changed(w, NIC_THERE);
+    sent(w);
+    give(w, detach_command(w, 3, 5000));
+    unchanged(w, ERROR_CODE_GUEST_KEEPS_DEVICE, NIC_THERE);
+    sent(w);
+    looked(w, DOMAIN_OURS, 3);
+    sent(w);
+    removed(w, 7);
+    expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
+    expect_silent(w);
+    looked_with_nic(w, 1);
+    expect_phase(w, HOST_PHASE_WORKING, EFFECT_UNPLUG);
+    expect_observed(w);
+    expect_removal_told(w, 7);
+    expect_ports(w, "1 3 7 ", "7 ");
+    done(w, (VbEffectResult){0});
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+    expect_ports(w, "1 3 ", "");
+    removed(w, 2); /* Of the user's network: without a port. */
+    looked_with_nic(w, 1);
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+    expect_observed(w);
+    expect_removal_told(w, 2);
+    expect_silent(w);
+}
+
+static void removal_of_a_nic_that_is_there_again_is_not_believed(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    removed(w, 3);
+    looked_with_nic(w, 3);
+    expect_observed(w);
+    expect_silent(w);
+    expect_ports(w, "1 3 ", "");
+    look(w);
+    removed(w, 3); /* The look may have been too early. */
+    looked_with_nic(w, 3);
+    expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
+    looked_with_nic(w, 1);
+    expect_observed(w);
+    expect_removal_told(w, 3);
+    expect_ports(w, "1 3 ", "3 ");
+}
+
+/* The detach's answer tells it, once; one that gave up a moment too early leaves it to be told. */
+static void removal_during_its_detach_is_told_once(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    give(w, attach_command(w, 3, 0, NIC_TYPE_VHOST_USER));
+    removed(w, 3);
+    look(w); /* A crash forgets nothing. */
+    changed(w, NIC_THERE);
+    sent_change(w, ERROR_CODE_UNSPECIFIED);
+    looked_with_nic(w, 7);
+    expect_observed(w);
+    expect_removal_told(w, 3);
+    done(w, (VbEffectResult){0});
+    give(w, detach_command(w, 3, 5000));
+    removed(w, 7);
+    expect_silent(w);
+    changed(w, NIC_NOTHING);
+    sent_change(w, ERROR_CODE_UNSPECIFIED);
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+    expect_silent(w);
+    give(w, detach_command(w, 3, 5000));
+    removed(w, 7);
+    unchanged(w, ERROR_CODE_GUEST_KEEPS_DEVICE, NIC_THERE);
+    sent_change(w, ERROR_CODE_GUEST_KEEPS_DEVICE);
+    looked_with_nic(w, 1);
+    expect_observed(w);
+    expect_removal_told(w, 7);
+}
+
+static void removal_ends_with_its_domain(void **state)
+{
+    World *w = *state;
+    removed(w, 1); /* Nothing is expected. */
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+    run(w, 3);
+    removed(w, 1);
+    looked(w, DOMAIN_FOREIGN, 0);
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+    sent(w);
+    removed(w, 1);
+    looked(w, DOMAIN_NONE, 0);
+    done(w, (VbEffectResult){0});
+    sent_stopped(w, STOP_REASON_NOT_RUNNING);
+    expect_silent(w);
+    assert_int_equal(w->vm->n_removed_nics, 0);
+    run(w, 3);
+}
+
 #define ROW(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 static const struct CMUnitTest nic_tests[] = {
@@ -1480,6 +1786,11 @@ static const struct CMUnitTest nic_tests[] = {
     ROW(attach_finds_a_domain_that_a_lost_journal_knew),
     ROW(end_of_the_domain_is_told_after_the_answer),
     ROW(preempted_attach_has_ended_the_domain),
+    ROW(nic_that_the_guest_lets_go_of_is_told_and_unplugged),
+    ROW(removal_of_a_nic_that_is_there_again_is_not_believed),
+    ROW(removal_during_its_detach_is_told_once),
+    ROW(removal_ends_with_its_domain),
+    ROW(loose_port_keeps_no_foreign_domain_from_being_looked_after),
 };
 
 int main(void)
@@ -1495,6 +1806,7 @@ int main(void)
         ROW(older_epoch_is_stale_but_a_committed_deletion_never),
         ROW(start_of_a_newer_epoch_takes_the_older_domain_down_first),
         ROW(start_does_not_go_on_before_the_older_domain_is_gone_for_certain),
+        ROW(older_domain_that_stays_can_be_evicted),
         ROW(start_that_expires_while_the_older_domain_goes_is_not_run),
         ROW(start_of_the_epoch_that_runs_is_looked_after_not_run),
         ROW(expired_start_of_the_epoch_that_runs_is_found_running),
@@ -1505,12 +1817,14 @@ int main(void)
         ROW(stop_cleans_up_before_it_is_reported),
         ROW(stop_that_the_guest_ignores_changes_nothing),
         ROW(guest_that_ends_just_after_its_deadline_is_looked_after),
-        ROW(late_stop_is_done_only_with_force),
+        ROW(expired_stop_of_any_mode_does_nothing),
+        ROW(stop_stays_silent_until_libvirt_answers),
         ROW(stop_that_libvirt_refuses_is_looked_after),
         ROW(forced_stops_and_forgetting_preempt),
         ROW(stop_of_what_does_not_run_is_a_success),
         ROW(stop_with_ovs_down_is_still_a_stop),
         ROW(stop_whose_state_is_not_on_disk_is_an_error),
+        ROW(state_that_is_not_on_disk_is_tried_again_by_itself),
         ROW(stop_stays_silent_while_libvirt_is_gone),
         ROW(volumes_are_answered_with_each_result),
         ROW(deletion_waits_for_the_end_of_the_domain),
@@ -1531,6 +1845,8 @@ int main(void)
         ROW(look_adopts_a_domain_that_a_lost_journal_knew),
         ROW(look_takes_down_a_half_started_domain_that_a_lost_journal_knew),
         ROW(look_leaves_a_foreign_domain_alone),
+        ROW(foreign_domain_is_looked_after_until_it_is_gone),
+        ROW(foreign_domain_under_a_command_is_looked_after),
         ROW(look_of_an_idle_vm_says_nothing),
         ROW(domain_that_ends_is_looked_after_cleaned_up_and_reported),
         ROW(end_whose_state_is_not_on_disk_is_told_as_an_error),
