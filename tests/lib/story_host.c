@@ -290,11 +290,15 @@ static gboolean host_answers(StoryWorld *world, const char *host_uuid, char **wo
     HostReport *report =
         report_new(world, host_uuid, ask->command->epoch, ask->command->operation_id);
     gboolean ok = g_strcmp0(words[1], "ok") == 0;
-    if (!ok && g_strcmp0(words[1], "fails") != 0) {
-        return refuse(error, "a host answers ok or fails");
+    gboolean without_body = g_strcmp0(words[1], "refuses") == 0;
+    if (!ok && !without_body && g_strcmp0(words[1], "fails") != 0) {
+        return refuse(error, "a host answers ok, fails or, without a body, refuses");
     }
     gboolean made = ok ? answer_ok(world, ask, report, words + 2, error)
                        : answer_failed(world, ask, report, words + 2, error);
+    if (without_body) {
+        report->report_case = HOST_REPORT__REPORT__NOT_SET;
+    }
     if (made) {
         ask->answer = report;
         deliver(world, report);

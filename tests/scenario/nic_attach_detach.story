@@ -52,3 +52,20 @@ show vm
     tpm Crb, state vol3 on $host-a
     hardware pc-q35-7.2 kvm Uefi+SecureBoot/540672 nic 1 Virtio (asked E1000)
     answered r1 ok, r2 ok, r3 ok, r4 ok, r5 ok, r6 ok
+
+# A guest that kept its NIC lets go of it later, by itself; said twice it changes nothing more.
+detach_nic index=1 as r7
+    vm.events       Progress DetachNic ChangingDevice
+    $host-a         DetachDevice nic 1 epoch 2 expires 00:01:01
+host $host-a answers detach_device fails GUEST_KEEPS_DEVICE "the guest keeps it"
+    vm.events       Reply r7 GUEST_KEEPS_DEVICE "the guest keeps it" at $host-a
+host $host-a reports device_changed detached.index=1
+    nothing
+host $host-a reports device_changed detached.index=1
+    nothing
+show vm
+    Running epoch 2 host $host-a version 16
+    nvram needed, vol2
+    tpm Crb, state vol3 on $host-a
+    hardware pc-q35-7.2 kvm Uefi+SecureBoot/540672
+    answered r1 ok, r2 ok, r3 ok, r4 ok, r5 ok, r6 ok, r7 GUEST_KEEPS_DEVICE
