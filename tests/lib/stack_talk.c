@@ -288,6 +288,11 @@ void stack_signal_by_file(Stack *stack, const char *path, int signal)
     }
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 char *stack_live(Stack *stack, const char *vm)
 {
     g_autoptr(GString) live = g_string_new(NULL);
@@ -300,8 +305,13 @@ char *stack_live(Stack *stack, const char *vm)
     if (strstr(domains, vm) != NULL) {
         g_string_append_printf(live, "domain %s\n", vm);
     }
-    if (*g_strstrip(ports) != '\0') {
-        g_string_append_printf(live, "ports %s\n", ports);
+    /* In an order of their own: OVS tells them in any. */
+    g_auto(GStrv) names = g_strsplit_set(g_strstrip(ports), " \n", -1);
+    qsort(names, g_strv_length(names), sizeof(*names), by_name);
+    for (char **name = names; *name != NULL; name++) {
+        if (**name != '\0') {
+            g_string_append_printf(live, "port %s\n", *name);
+        }
     }
     if (g_file_test(sockets, G_FILE_TEST_EXISTS)) {
         g_string_append_printf(live, "sockets %s\n", sockets);
