@@ -198,9 +198,11 @@ static gboolean consumer_error(VbBusKafka *kafka, const rd_kafka_message_t *mess
         message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
         g_set_error(error, BUS_ERROR, BUS_ERROR_SETUP,
                     "the next record of %s:%d was deleted before it was read (%s). What it said is "
-                    "lost; to go on, stop every member of group %s and set the offset with "
-                    "kafka-consumer-groups --reset-offsets",
-                    topic, message->partition, text, kafka->config.group_id);
+                    "lost; to go on, stop every member of group %s and run "
+                    "kafka-consumer-groups.sh --bootstrap-server BROKER --group %s "
+                    "--reset-offsets --topic %s:%d --to-earliest --execute",
+                    topic, message->partition, text, kafka->config.group_id, kafka->config.group_id,
+                    topic, message->partition);
         return FALSE;
     }
     if (message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||

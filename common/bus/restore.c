@@ -185,9 +185,9 @@ gboolean restore_check(const VbLoop *loop, GError **error)
     g_set_error(error, BUS_ERROR, BUS_ERROR_SETUP,
                 "there are states, but group %s has not committed an offset for each of their "
                 "input partitions: the offsets were deleted, or have expired. Nothing is consumed. "
-                "Set the missing ones with kafka-consumer-groups --group %s --reset-offsets "
-                "--topic TOPIC:PARTITION --to-offset OFFSET --execute while no instance runs; what "
-                "the states have applied already says:%s",
+                "Set the missing ones with kafka-consumer-groups.sh --bootstrap-server BROKER "
+                "--group %s --reset-offsets --topic TOPIC:PARTITION --to-offset OFFSET --execute "
+                "while no instance runs; what the states have applied already says:%s",
                 loop->config.group_id, loop->config.group_id, loop->missing->str);
     return FALSE;
 }

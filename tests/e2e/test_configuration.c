@@ -13,11 +13,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/lib/boot_media.h"
+#include "tests/lib/child.h"
 #include "tests/lib/lab_guest.h"
 #include "tests/lib/stack_vm.h"
 
@@ -696,12 +696,6 @@ static void emulated_windows_has_no_hyperv_features(void **state)
 
 /* ---- vhost-user disk */
 
-static void die_with_parent(gpointer data)
-{
-    (void)data;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-}
-
 typedef struct {
     GSubprocess *process;
     char *socket;
@@ -725,7 +719,7 @@ static BackEnd back_end_start(const char *image)
                         "addr.type=unix,addr.path=%s",
                         back_end.socket);
     g_autoptr(GSubprocessLauncher) launcher = g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_NONE);
-    g_subprocess_launcher_set_child_setup(launcher, die_with_parent, NULL, NULL);
+    g_subprocess_launcher_set_child_setup(launcher, child_dies_with_parent, NULL, NULL);
     back_end.process = g_subprocess_launcher_spawn(launcher, NULL, "qemu-storage-daemon",
                                                    "--blockdev", file, "--export", export, NULL);
     assert_non_null(back_end.process);

@@ -30,13 +30,11 @@ static char *bios_vm(const char *storage, const char *nic)
                         nic != NULL ? "--nic" : NULL, nic, NULL);
 }
 
-/* UEFI with firmware state; `tpm` is "--tpm" or NULL. */
-static char *uefi_vm(const char *secure_boot, const char *tpm)
-{
-    return stack_vm_new(stack, "--name", "With state", "--platform", "linux", "--firmware", "uefi",
-                        "--vcpus", "1", "--memory", "128MiB", "--storage", "local:local", "--disk",
-                        "1MiB", "--secure-boot", secure_boot, tpm, NULL);
-}
+/* UEFI with firmware state, and these words. Its uuid (g_free). */
+#define UEFI_VM(...)                                                                               \
+    stack_vm_new(stack, "--name", "With state", "--platform", "linux", "--firmware", "uefi",       \
+                 "--vcpus", "1", "--memory", "128MiB", "--storage", "local:local", "--disk",       \
+                 "1MiB", __VA_ARGS__, NULL)
 
 /* ---- Firmware state */
 
@@ -76,9 +74,16 @@ static void leave_plain_template(const char *path, const char *kept)
     assert_true(g_file_set_contents(path, bytes, (gssize)size_bytes, NULL));
 }
 
+/* Its record is `volume` still: uuid, generation, path and all. */
+static void assert_same_store(const char *vm, JsonNode *volume)
+{
+    g_autoptr(JsonNode) volume_now = stack_volume(stack, vm, "NV_RAM");
+    assert_true(json_node_equal(volume_now, volume));
+}
+
 static void damage_is_refused_and_mended(Damage damage, ErrorCode code)
 {
-    g_autofree char *vm = stack_vm_settled(stack, uefi_vm("on", NULL));
+    g_autofree char *vm = stack_vm_settled(stack, UEFI_VM("--secure-boot", "on"));
     g_autoptr(JsonNode) volume = stack_volume(stack, vm, "NV_RAM");
     g_autofree char *path = stack_volume_path(stack, vm, "NV_RAM");
     g_autofree char *kept = g_strdup_printf("%s/%s.kept", stack->folder, vm);
@@ -90,8 +95,7 @@ static void damage_is_refused_and_mended(Damage damage, ErrorCode code)
     unlink(path);
     assert_int_equal(rename(kept, path), 0);
     stack_vm_starts_and_stops(stack, vm);
-    g_autoptr(JsonNode) volume_now = stack_volume(stack, vm, "NV_RAM");
-    assert_true(json_node_equal(volume_now, volume));
+    assert_same_store(vm, volume);
 }
 
 static void nvram_gone(void **state)
@@ -124,10 +128,85 @@ static void nvram_without_keys(void **state)
     damage_is_refused_and_mended(leave_plain_template, ERROR_CODE_NVRAM_SECURE_BOOT_MISMATCH);
 }
 
+static void assert_status(const char *vm, const char *volume_uuid, const char *wanted)
+{
+    g_autoptr(JsonNode) volume = stack_volume_by(stack, vm, "uuid", volume_uuid);
+    g_autofree char *status = stack_text(volume, "status");
+    assert_string_equal(status, wanted);
+}
+
+static void assert_bytes(const char *path, const char *sha256)
+{
+    g_autofree char *found = stack_sha256(path);
+    assert_string_equal(found, sha256);
+}
+
+static void starts_with_store_and_stops(const char *vm, const char *path)
+{
+    g_autofree char *element = g_strdup_printf(">%s</nvram>", path);
+    stack_vm_start(stack, vm);
+    g_autofree char *xml = stack_run(stack, STACK_VIRSH, "dumpxml", vm, NULL);
+    stack_vm_force_stop(stack, vm);
+    stack_vm_expect_nothing_lives(stack, vm);
+    if (strstr(xml, element) == NULL) {
+        stack_fail(stack, "VM %s ran with another variable store than %s: %s", vm, path, xml);
+    }
+}
+
+/* Both ways out of a start that is refused for its store: a blank one now, and the old one after
+ * all, once somebody has found its file. Neither deletes a file. */
+static void damage_is_replaced_then_adopted(Damage damage, ErrorCode code)
+{
+    g_autofree char *vm = stack_vm_settled(stack, UEFI_VM("--secure-boot", "on"));
+    g_autoptr(JsonNode) old = stack_volume(stack, vm, "NV_RAM");
+    g_autofree char *old_uuid = stack_text(old, "uuid");
+    g_autofree char *path = stack_path_of(stack, old);
+    g_autofree char *kept = g_strdup_printf("%s/%s.kept", stack->folder, vm);
+    g_autofree char *bytes = stack_sha256(path);
+    assert_int_equal(rename(path, kept), 0);
+    damage(path, kept);
+    g_autofree char *damaged = stack_sha256(path);
+    stack_vm_start_refused_without_trace(stack, vm, code, path);
+
+    stack_answer_free(stack_done(stack, "vm", "reset-nvram", vm, NULL));
+    assert_status(vm, old_uuid, "VOLUME_STATUS_RETAINED");
+    stack_vm_starts_and_stops(stack, vm);
+    g_autoptr(JsonNode) new = stack_volume_by(stack, vm, "generation", "2");
+    g_autofree char *new_uuid = stack_text(new, "uuid");
+    g_autofree char *new_path = stack_path_of(stack, new);
+    starts_with_store_and_stops(vm, new_path);
+    g_autofree char *new_bytes = stack_sha256(new_path);
+    assert_status(vm, new_uuid, "VOLUME_STATUS_READY");
+    assert_status(vm, old_uuid, "VOLUME_STATUS_RETAINED");
+    assert_bytes(path, damaged); /* Such as it is. */
+
+    assert_int_equal(rename(kept, path), 0);
+    stack_answer_free(stack_done(stack, "vm", "adopt-volume", vm, old_uuid, NULL));
+    assert_status(vm, new_uuid, "VOLUME_STATUS_RETAINED");
+    g_autoptr(JsonNode) old_now = stack_volume_by(stack, vm, "uuid", old_uuid);
+    assert_true(json_node_equal(old_now, old));
+    assert_bytes(path, bytes);
+    starts_with_store_and_stops(vm, path);
+    assert_status(vm, old_uuid, "VOLUME_STATUS_READY");
+    assert_bytes(new_path, new_bytes);
+}
+
+static void lost_nvram_is_replaced_then_adopted(void **state)
+{
+    (void)state;
+    damage_is_replaced_then_adopted(leave_nothing, ERROR_CODE_NVRAM_MISSING);
+}
+
+static void torn_nvram_is_replaced_then_adopted(void **state)
+{
+    (void)state;
+    damage_is_replaced_then_adopted(leave_half, ERROR_CODE_NVRAM_CORRUPT);
+}
+
 static void tpm_state_emptied(void **state)
 {
     (void)state;
-    g_autofree char *vm = stack_vm_settled(stack, uefi_vm("off", "--tpm"));
+    g_autofree char *vm = stack_vm_settled(stack, UEFI_VM("--secure-boot", "off", "--tpm"));
     g_autofree char *folder = stack_volume_path(stack, vm, "TPM_STATE");
     g_autofree char *path = g_build_filename(folder, "tpm2", "tpm2-00.permall", NULL);
     g_autofree char *kept = g_strdup_printf("%s.kept", folder);
@@ -152,16 +231,21 @@ static void bridge_is_unknown(void **state)
 static void vswitchd_is_down(void **state)
 {
     (void)state;
-    g_autofree char *vm = stack_vm_settled(stack, bios_vm("local:local", "vhost-user"));
+    g_autofree char *vm =
+        stack_vm_settled(stack, UEFI_VM("--secure-boot", "on", "--nic", "vhost-user"));
+    g_autoptr(JsonNode) volume = stack_volume(stack, vm, "NV_RAM");
+    g_autofree char *path = stack_path_of(stack, volume);
+    g_autofree char *bytes = stack_sha256(path);
+    assert_string_not_equal(bytes, "");
     stack_signal_by_file(stack, lab_env("OVS_PIDFILE"), SIGKILL);
-    StackAnswer *answer = stack_ask(stack, "vm", "start", vm, "--host", stack->host_uuid, NULL);
-    /* The other tests need it, whatever this one finds. */
-    g_free(stack_run(stack, lab_env("LAB_TOOL"), "up", lab_env("VIRTBUS_LAB"), "ovs", NULL));
-    ErrorCode code = answer->code;
-    stack_answer_free(answer);
-    assert_int_equal(code, ERROR_CODE_OVS_UNAVAILABLE);
+    stack_answer_free(stack_refused(stack, ERROR_CODE_OVS_UNAVAILABLE, "vm", "start", vm, "--host",
+                                    stack->host_uuid, NULL));
+    assert_true(lab_up("ovs"));
     stack_vm_expect_nothing_lives(stack, vm);
+    assert_same_store(vm, volume);
+    assert_bytes(path, bytes);
     stack_vm_starts_and_stops(stack, vm);
+    assert_same_store(vm, volume);
 }
 
 static void run_folder_is_too_long(void **state)
@@ -363,6 +447,7 @@ static void two_starts_at_once(void **state)
 static int heal(void **state)
 {
     (void)state;
+    assert_true(lab_up("ovs"));
     stack_revive(stack);
     if (!g_str_has_suffix(stack->run_dir, "/run")) {
         stack_set_run_dir(stack, "run");
@@ -382,6 +467,7 @@ static int group_setup(void **state)
 static int group_teardown(void **state)
 {
     (void)state;
+    lab_up("ovs"); /* The last test may have failed too. */
     stack_free(stack);
     return 0;
 }
@@ -396,6 +482,8 @@ int main(void)
         TEST(nvram_is_a_symlink),
         TEST(nvram_has_two_names),
         TEST(nvram_without_keys),
+        TEST(lost_nvram_is_replaced_then_adopted),
+        TEST(torn_nvram_is_replaced_then_adopted),
         TEST(tpm_state_emptied),
         TEST(bridge_is_unknown),
         TEST(vswitchd_is_down),

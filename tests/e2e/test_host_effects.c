@@ -8,41 +8,9 @@
 
 #include <string.h>
 
-#include "services/host-agent/effect.h"
-#include "services/host-agent/hypervisor_libvirt.h"
-#include "services/host-agent/switch_ovs.h"
-#include "tests/lib/lab_guest.h"
+#include "tests/lib/lab_effects.h"
 
-static VbHypervisor *hypervisor;
-static VbSwitch *ports;
-
-static void on_event(void *data, const char *vm_uuid, VbDomainEventKind kind, StopReason reason,
-                     guint nic_index)
-{
-    (void)data;
-    (void)vm_uuid;
-    (void)kind;
-    (void)reason;
-    (void)nic_index;
-}
-
-static VbEffectResult run(LabGuest *guest, VbEffect kind)
-{
-    VbHost host = lab_host(guest, hypervisor, ports);
-    VbEffectRequest request = {.kind = kind, .vm = guest->vm};
-    VbEffectResult result;
-    effect_run(&host, guest->arena, &request, &result);
-    return result;
-}
-
-static VbEffectResult run_ok(LabGuest *guest, VbEffect kind)
-{
-    VbEffectResult result = run(guest, kind);
-    if (result.error != NULL) {
-        fail_msg("%s", result.error->message);
-    }
-    return result;
-}
+static LabEffects host;
 
 /* The guest's command becomes a stop that expires after `limit_ms`. */
 static void command_stop(LabGuest *guest, StopMode mode, gint64 limit_ms)
@@ -58,7 +26,7 @@ static void command_stop(LabGuest *guest, StopMode mode, gint64 limit_ms)
 
 static guint count_ports(const LabGuest *guest)
 {
-    g_autoptr(GArray) indexes = ports->ports_of(ports, guest->vm->vm_uuid, NULL);
+    g_autoptr(GArray) indexes = host.ports->ports_of(host.ports, guest->vm->vm_uuid, NULL);
     assert_non_null(indexes);
     return indexes->len;
 }
@@ -89,23 +57,23 @@ static void vhost_user_guest_is_started_looked_at_and_forgotten(void **state)
     guest->spec->serial_console = TRUE;
     lab_guest_add_vhost_user_nic(guest, 1);
     lab_guest_add_vhost_user_nic(guest, 3);
-    VbEffectResult started = run_ok(guest, EFFECT_START);
+    VbEffectResult started = lab_effect_done(&host, guest, EFFECT_START);
     assert_coerced(started.report->domain_started->hardware);
     assert_int_equal(count_ports(guest), 2);
     /* The same start again, as after a crash of the agent, finds it running. */
-    VbEffectResult again = run_ok(guest, EFFECT_START);
+    VbEffectResult again = lab_effect_done(&host, guest, EFFECT_START);
     assert_coerced(again.report->domain_started->hardware);
-    VbEffectResult looked = run_ok(guest, EFFECT_LOOK);
+    VbEffectResult looked = lab_effect_done(&host, guest, EFFECT_LOOK);
     assert_int_equal(looked.facts.presence, DOMAIN_OURS);
     assert_coerced(looked.facts.hardware);
 
-    run_ok(guest, EFFECT_FORGET);
-    assert_int_equal(run_ok(guest, EFFECT_LOOK).facts.presence, DOMAIN_NONE);
+    lab_effect_done(&host, guest, EFFECT_FORGET);
+    assert_int_equal(lab_effect_done(&host, guest, EFFECT_LOOK).facts.presence, DOMAIN_NONE);
     assert_int_equal(count_ports(guest), 0);
     assert_false(path_exists(guest->config.run_dir, guest->vm->vm_uuid));
     g_autofree char *log = g_strdup_printf("%s.serial.log", guest->vm->vm_uuid);
     assert_false(path_exists(guest->config.log_dir, log));
-    run_ok(guest, EFFECT_FORGET);
+    lab_effect_done(&host, guest, EFFECT_FORGET);
     lab_guest_free(guest);
 }
 
@@ -113,22 +81,22 @@ static void domain_of_an_older_epoch_is_no_start(void **state)
 {
     (void)state;
     LabGuest *guest = lab_guest_new(GUEST_IDLES);
-    run_ok(guest, EFFECT_START);
+    lab_effect_done(&host, guest, EFFECT_START);
     guest->vm->command->epoch = guest->vm->epoch = 8;
-    VbEffectResult newer = run(guest, EFFECT_START);
+    VbEffectResult newer = lab_effect(&host, guest, EFFECT_START);
     assert_int_equal(newer.error->code, ERROR_CODE_ILLEGAL_STATUS);
     assert_false(newer.nothing_created);
     /* And one of a newer epoch is never destroyed. */
     guest->vm->command->epoch = guest->vm->epoch = 6;
-    assert_int_equal(run(guest, EFFECT_START).error->code, ERROR_CODE_STALE_EPOCH);
-    assert_int_equal(run(guest, EFFECT_CLEAN_UP).error->code, ERROR_CODE_STALE_EPOCH);
+    assert_int_equal(lab_effect(&host, guest, EFFECT_START).error->code, ERROR_CODE_STALE_EPOCH);
+    assert_int_equal(lab_effect(&host, guest, EFFECT_CLEAN_UP).error->code, ERROR_CODE_STALE_EPOCH);
     HostCommand *start = guest->vm->command;
     command_stop(guest, STOP_MODE_FORCED, 500);
-    assert_int_equal(run(guest, EFFECT_STOP).error->code, ERROR_CODE_STALE_EPOCH);
+    assert_int_equal(lab_effect(&host, guest, EFFECT_STOP).error->code, ERROR_CODE_STALE_EPOCH);
     guest->vm->command = start;
-    assert_int_equal(run_ok(guest, EFFECT_LOOK).facts.presence, DOMAIN_OURS);
+    assert_int_equal(lab_effect_done(&host, guest, EFFECT_LOOK).facts.presence, DOMAIN_OURS);
     guest->vm->epoch = 8;
-    run_ok(guest, EFFECT_CLEAN_UP);
+    lab_effect_done(&host, guest, EFFECT_CLEAN_UP);
     lab_guest_free(guest);
 }
 
@@ -136,19 +104,19 @@ static void guest_that_heeds_the_button_stops_gracefully(void **state)
 {
     (void)state;
     LabGuest *guest = lab_guest_new(GUEST_HEEDS_BUTTON);
-    run_ok(guest, EFFECT_START);
+    lab_effect_done(&host, guest, EFFECT_START);
     /* A press before the guest listens is lost, so a first stop may fail; the last may not. */
     VbEffectResult stopped = {.error = NULL};
     gint64 until_ms = lab_now_ms(NULL) + 30000;
     do {
         command_stop(guest, STOP_MODE_GRACEFUL, 2000);
-        stopped = run(guest, EFFECT_STOP);
+        stopped = lab_effect(&host, guest, EFFECT_STOP);
     } while (stopped.error != NULL && lab_now_ms(NULL) < until_ms);
     assert_null(stopped.error);
     assert_int_equal(stopped.stop_reason, STOP_REASON_REQUESTED);
-    stopped = run_ok(guest, EFFECT_STOP);
+    stopped = lab_effect_done(&host, guest, EFFECT_STOP);
     assert_int_equal(stopped.stop_reason, STOP_REASON_NOT_RUNNING);
-    run_ok(guest, EFFECT_CLEAN_UP);
+    lab_effect_done(&host, guest, EFFECT_CLEAN_UP);
     lab_guest_free(guest);
 }
 
@@ -156,21 +124,21 @@ static void deaf_guest_runs_on_until_it_is_forced(void **state)
 {
     (void)state;
     LabGuest *guest = lab_guest_new(GUEST_IDLES);
-    run_ok(guest, EFFECT_START);
+    lab_effect_done(&host, guest, EFFECT_START);
     command_stop(guest, STOP_MODE_GRACEFUL, 500);
-    assert_int_equal(run(guest, EFFECT_STOP).error->code, ERROR_CODE_GUEST_DID_NOT_STOP);
-    assert_int_equal(run_ok(guest, EFFECT_LOOK).facts.presence, DOMAIN_OURS);
+    assert_int_equal(lab_effect(&host, guest, EFFECT_STOP).error->code,
+                     ERROR_CODE_GUEST_DID_NOT_STOP);
+    assert_int_equal(lab_effect_done(&host, guest, EFFECT_LOOK).facts.presence, DOMAIN_OURS);
     command_stop(guest, STOP_MODE_GRACEFUL_THEN_FORCED, 500);
-    assert_int_equal(run_ok(guest, EFFECT_STOP).stop_reason, STOP_REASON_REQUESTED);
-    assert_int_equal(run_ok(guest, EFFECT_LOOK).facts.presence, DOMAIN_NONE);
-    run_ok(guest, EFFECT_CLEAN_UP);
+    assert_int_equal(lab_effect_done(&host, guest, EFFECT_STOP).stop_reason, STOP_REASON_REQUESTED);
+    assert_int_equal(lab_effect_done(&host, guest, EFFECT_LOOK).facts.presence, DOMAIN_NONE);
+    lab_effect_done(&host, guest, EFFECT_CLEAN_UP);
     lab_guest_free(guest);
 }
 
 int main(void)
 {
-    hypervisor = hypervisor_libvirt_new(lab_env("LIBVIRT_URI"), "qemu", on_event, NULL);
-    ports = switch_ovs_new(lab_env("OVS_DB"));
+    lab_effects_open(&host);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(vhost_user_guest_is_started_looked_at_and_forgotten),
         cmocka_unit_test(domain_of_an_older_epoch_is_no_start),
@@ -178,7 +146,6 @@ int main(void)
         cmocka_unit_test(deaf_guest_runs_on_until_it_is_forced),
     };
     int n_failed = cmocka_run_group_tests(tests, NULL, NULL);
-    switch_ovs_free(ports);
-    hypervisor_libvirt_free(hypervisor);
+    lab_effects_close(&host);
     return n_failed;
 }

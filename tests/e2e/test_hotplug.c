@@ -11,10 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "services/host-agent/effect.h"
-#include "services/host-agent/hypervisor_libvirt.h"
-#include "services/host-agent/switch_ovs.h"
-#include "tests/lib/lab_guest.h"
+#include "tests/lib/lab_effects.h"
 
 enum {
     FIRST_NIC = 1, /* vhost-user, there from the start. */
@@ -24,22 +21,8 @@ enum {
     SPARE_PORTS = 4,
 };
 
-static VbHypervisor *hypervisor;
-static VbSwitch *ports;
-static VbSwitch freezing; /* `ports`, but OVS stands still once a port is plugged. */
-static gint preempted;
-static gint removed; /* Bits by the index of NICs of which libvirt says that they are gone. */
-
-static void on_event(void *data, const char *vm_uuid, VbDomainEventKind kind, StopReason reason,
-                     guint nic_index)
-{
-    (void)data;
-    (void)vm_uuid;
-    (void)reason;
-    if (kind == DOMAIN_EVENT_DEVICE_REMOVED) {
-        g_atomic_int_or(&removed, 1u << nic_index);
-    }
-}
+static LabEffects host;
+static LabEffects freezing; /* The same host, but OVS stands still once a port is plugged. */
 
 static void signal_ovs(int number)
 {
@@ -51,7 +34,7 @@ static void signal_ovs(int number)
 static gboolean plug_and_freeze(VbSwitch *self, const VbPort *port, GError **error)
 {
     (void)self;
-    if (!ports->plug(ports, port, error)) {
+    if (!host.ports->plug(host.ports, port, error)) {
         return FALSE;
     }
     signal_ovs(SIGSTOP);
@@ -61,39 +44,16 @@ static gboolean plug_and_freeze(VbSwitch *self, const VbPort *port, GError **err
 static gboolean unplug(VbSwitch *self, const char *vm_uuid, guint nic_index, GError **error)
 {
     (void)self;
-    return ports->unplug(ports, vm_uuid, nic_index, error);
+    return host.ports->unplug(host.ports, vm_uuid, nic_index, error);
 }
 
 static void probe(VbSwitch *self, gboolean *ret_ovs, gboolean *ret_dpdk, char **ret_problem)
 {
     (void)self;
-    ports->probe(ports, ret_ovs, ret_dpdk, ret_problem);
+    host.ports->probe(host.ports, ret_ovs, ret_dpdk, ret_problem);
 }
 
 /* --- A guest and its effects */
-
-static VbEffectResult run_on(LabGuest *guest, VbEffect kind, VbSwitch *on)
-{
-    VbHost host = lab_host(guest, hypervisor, on);
-    VbEffectRequest request = {.kind = kind, .vm = guest->vm, .preempted = &preempted};
-    VbEffectResult result;
-    effect_run(&host, guest->arena, &request, &result);
-    return result;
-}
-
-static VbEffectResult run(LabGuest *guest, VbEffect kind)
-{
-    return run_on(guest, kind, ports);
-}
-
-static VbEffectResult run_ok(LabGuest *guest, VbEffect kind)
-{
-    VbEffectResult result = run(guest, kind);
-    if (result.error != NULL) {
-        fail_msg("%s", result.error->message);
-    }
-    return result;
-}
 
 typedef struct {
     LabGuest *guest;
@@ -105,7 +65,8 @@ static void start(Running *running)
 {
     running->guest->vm->command = running->start;
     running->start->start_domain->hardware = running->hardware;
-    running->hardware = run_ok(running->guest, EFFECT_START).report->domain_started->hardware;
+    running->hardware =
+        lab_effect_done(&host, running->guest, EFFECT_START).report->domain_started->hardware;
 }
 
 /* With one vhost-user NIC, and so shared memory, or with none. */
@@ -125,7 +86,7 @@ static Running running_new(LabGuestProgram program, const char *machine, gboolea
 static void running_end(Running *running)
 {
     running->guest->vm->command = NULL;
-    run_ok(running->guest, EFFECT_CLEAN_UP);
+    lab_effect_done(&host, running->guest, EFFECT_CLEAN_UP);
     lab_guest_free(running->guest);
 }
 
@@ -171,20 +132,22 @@ static void command_detach(Running *running, guint32 index, NicType type, gint64
 static void attach(Running *running, guint32 index, NicType type)
 {
     command_attach(running, index, type);
-    running->hardware = run_ok(running->guest, EFFECT_ATTACH).report->device_changed->hardware;
+    running->hardware =
+        lab_effect_done(&host, running->guest, EFFECT_ATTACH).report->device_changed->hardware;
 }
 
 static void detach(Running *running, guint32 index, NicType type)
 {
     command_detach(running, index, type, LIMIT_MS);
-    running->hardware = run_ok(running->guest, EFFECT_DETACH).report->device_changed->hardware;
+    running->hardware =
+        lab_effect_done(&host, running->guest, EFFECT_DETACH).report->device_changed->hardware;
 }
 
 /* --- What is there */
 
 static gboolean port_is_there(const Running *running, guint index)
 {
-    g_autoptr(GArray) indexes = ports->ports_of(ports, running->guest->vm->vm_uuid, NULL);
+    g_autoptr(GArray) indexes = host.ports->ports_of(host.ports, running->guest->vm->vm_uuid, NULL);
     gboolean found = FALSE;
     assert_non_null(indexes);
     for (guint i = 0; i < indexes->len; i++) {
@@ -203,8 +166,8 @@ static gboolean socket_is_there(const Running *running, guint index)
 static gboolean nic_runs(const Running *running, guint32 index)
 {
     VbDomainFacts facts;
-    assert_true(hypervisor->look(hypervisor, running->guest->arena, running->guest->vm->vm_uuid,
-                                 &facts, NULL));
+    assert_true(host.hypervisor->look(host.hypervisor, running->guest->arena,
+                                      running->guest->vm->vm_uuid, &facts, NULL));
     return facts.presence == DOMAIN_OURS && hardware_nic(facts.hardware, index) != NULL;
 }
 
@@ -283,7 +246,7 @@ static void vhost_user_without_shared_memory_is_refused(void **state)
     (void)state;
     Running running = running_new(GUEST_IDLES, "q35", FALSE);
     command_attach(&running, NIC, NIC_TYPE_VHOST_USER);
-    VbEffectResult result = run(running.guest, EFFECT_ATTACH);
+    VbEffectResult result = lab_effect(&host, running.guest, EFFECT_ATTACH);
     assert_int_equal(result.error->code, ERROR_CODE_UNSUPPORTED);
     assert_non_null(strstr(result.error->message, "UpdateVm"));
     assert_int_equal(result.nic, NIC_NOTHING);
@@ -300,7 +263,7 @@ static void deaf_guest_keeps_its_nic(void **state)
         attach(&running, NIC, NIC_TYPE_VHOST_USER);
         for (int times = 0; times < 2; times++) {
             command_detach(&running, NIC, NIC_TYPE_VHOST_USER, DEAF_MS);
-            VbEffectResult result = run(running.guest, EFFECT_DETACH);
+            VbEffectResult result = lab_effect(&host, running.guest, EFFECT_DETACH);
             assert_int_equal(result.error->code, ERROR_CODE_GUEST_KEEPS_DEVICE);
             assert_nic(&running, NIC, TRUE);
         }
@@ -310,7 +273,7 @@ static void deaf_guest_keeps_its_nic(void **state)
 
 static gboolean is_removed(gpointer index)
 {
-    return ((guint)g_atomic_int_get(&removed) & 1u << GPOINTER_TO_UINT(index)) != 0;
+    return ((guint)g_atomic_int_get(&host.removed) & 1u << GPOINTER_TO_UINT(index)) != 0;
 }
 
 /* The reset ends what the guest was asked for in vain. */
@@ -320,10 +283,10 @@ static void nic_that_is_let_go_of_later_is_told(void **state)
     Running running = running_new(GUEST_IDLES, "q35", TRUE);
     g_autofree char *name = g_strdup_printf("vb-%s", running.guest->vm->vm_uuid);
     const char *const reset[] = {"virsh", "-c", lab_env("LIBVIRT_URI"), "reset", name, NULL};
-    g_atomic_int_set(&removed, 0);
+    g_atomic_int_set(&host.removed, 0);
     attach(&running, NIC, NIC_TYPE_VHOST_USER);
     command_detach(&running, NIC, NIC_TYPE_VHOST_USER, DEAF_MS);
-    VbEffectResult result = run(running.guest, EFFECT_DETACH);
+    VbEffectResult result = lab_effect(&host, running.guest, EFFECT_DETACH);
     assert_int_equal(result.error->code, ERROR_CODE_GUEST_KEEPS_DEVICE);
     assert_false(is_removed(GUINT_TO_POINTER(NIC)));
     g_autofree char *words = lab_run(reset);
@@ -335,7 +298,7 @@ static void nic_that_is_let_go_of_later_is_told(void **state)
     running.guest->vm->command = NULL;
     running.guest->vm->loose_ports = loose;
     running.guest->vm->n_loose_ports = 1;
-    run_ok(running.guest, EFFECT_UNPLUG);
+    lab_effect_done(&host, running.guest, EFFECT_UNPLUG);
     running.guest->vm->n_loose_ports = 0;
     assert_nic(&running, NIC, FALSE);
     assert_nic(&running, FIRST_NIC, TRUE);
@@ -349,7 +312,7 @@ static void nic_of_another_kind_is_no_success(void **state)
     Running running = running_new(GUEST_EJECTS, "q35", TRUE);
     attach(&running, NIC, NIC_TYPE_VHOST_USER);
     command_attach(&running, NIC, NIC_TYPE_USER);
-    VbEffectResult result = run(running.guest, EFFECT_ATTACH);
+    VbEffectResult result = lab_effect(&host, running.guest, EFFECT_ATTACH);
     assert_int_equal(result.error->code, ERROR_CODE_UNSUPPORTED);
     assert_non_null(strstr(result.error->message, "VhostUser, Virtio"));
     assert_nic(&running, NIC, TRUE);
@@ -374,7 +337,7 @@ static void nics_stay_where_they_are_over_a_start(void **state)
         char *user = place_of(&running, NIC + 2);
 
         running.guest->vm->command = NULL;
-        run_ok(running.guest, EFFECT_CLEAN_UP);
+        lab_effect_done(&host, running.guest, EFFECT_CLEAN_UP);
         lab_guest_add_vhost_user_nic(running.guest, NIC);
         VmSpec *spec = running.guest->spec;
         NicSpec *nic = nic_new(&running, NIC + 2, NIC_TYPE_USER);
@@ -400,7 +363,7 @@ static void nics_beyond_the_last_slot_are_refused(void **state)
         attach(&running, i, NIC_TYPE_USER);
     }
     command_attach(&running, n_places, NIC_TYPE_USER);
-    VbEffectResult result = run(running.guest, EFFECT_ATTACH);
+    VbEffectResult result = lab_effect(&host, running.guest, EFFECT_ATTACH);
     assert_int_equal(result.error->code, ERROR_CODE_UNSUPPORTED);
     assert_non_null(strstr(result.error->message, "no free slot"));
     running_end(&running);
@@ -408,49 +371,50 @@ static void nics_beyond_the_last_slot_are_refused(void **state)
 
 /* --- Attaches that get stuck: OVS does not connect to the NIC's socket. */
 
+/* These outlive a test that fails in the midst of one. */
 typedef struct {
     Running running;
+    LabEffects *on;
+    LabWork work;
     VbEffectResult result;
-    VbSwitch *on;
-    gint done;
 } Stuck;
 
-static gpointer stuck_run(gpointer data)
+static Stuck stuck;
+static Stuck again;
+
+static void stuck_run(gpointer data)
 {
-    Stuck *stuck = data;
-    stuck->result = run_on(stuck->running.guest, EFFECT_ATTACH, stuck->on);
-    g_atomic_int_set(&stuck->done, TRUE);
-    return NULL;
+    Stuck *attach = data;
+    attach->result = lab_effect(attach->on, attach->running.guest, EFFECT_ATTACH);
 }
 
-/* The NIC is in the XML and not in the guest. Looks go on all the while. */
+typedef struct {
+    const Running *running;
+    gboolean looked;
+} Look;
+
+/* The NIC is in the XML and not in the guest. Looks go on all the while; one that fails is the end
+ * of the wait. */
 static gboolean is_changing(gpointer data)
 {
-    const Running *running = data;
+    Look *look = data;
     g_autoptr(VbArena) arena = arena_new();
     VbDomainFacts facts;
-    assert_true(hypervisor->look(hypervisor, arena, running->guest->vm->vm_uuid, &facts, NULL));
-    return facts.presence == DOMAIN_OURS && facts.changing &&
-           hardware_nic(facts.hardware, NIC) != NULL;
+    look->looked = host.hypervisor->look(host.hypervisor, arena, look->running->guest->vm->vm_uuid,
+                                         &facts, NULL);
+    return !look->looked || (facts.presence == DOMAIN_OURS && facts.changing &&
+                             hardware_nic(facts.hardware, NIC) != NULL);
 }
 
-static gboolean is_done(gpointer data)
+static void stuck_start(void)
 {
-    return g_atomic_int_get(&((Stuck *)data)->done);
-}
-
-static GThread *stuck_start(Stuck *stuck)
-{
-    *stuck = (Stuck){.running = running_new(GUEST_IDLES, "q35", TRUE), .on = &freezing};
-    command_attach(&stuck->running, NIC, NIC_TYPE_VHOST_USER);
-    stuck->running.guest->vm->command->expires_ms = lab_now_ms(NULL) + 2 * DEAF_MS;
-    GThread *thread = g_thread_new("stuck", stuck_run, stuck);
-    gboolean changing = lab_wait_for(is_changing, &stuck->running);
-    if (!changing) {
-        signal_ovs(SIGCONT);
-    }
-    assert_true(changing);
-    return thread;
+    stuck = (Stuck){.running = running_new(GUEST_IDLES, "q35", TRUE), .on = &freezing};
+    command_attach(&stuck.running, NIC, NIC_TYPE_VHOST_USER);
+    stuck.running.guest->vm->command->expires_ms = lab_now_ms(NULL) + 2 * DEAF_MS;
+    lab_work_begin(&stuck.work, stuck_run, &stuck);
+    Look look = {.running = &stuck.running};
+    gboolean changing = lab_wait_for(is_changing, &look);
+    assert_true(changing && look.looked);
 }
 
 static gboolean is_past(gpointer deadline_ms)
@@ -461,18 +425,17 @@ static gboolean is_past(gpointer deadline_ms)
 static void stuck_attach_goes_on_when_ovs_is_back(void **state)
 {
     (void)state;
-    Stuck stuck;
-    GThread *thread = stuck_start(&stuck);
+    stuck_start();
     /* The agent dies, comes back and does it again: it does not believe the XML. */
-    Stuck again = {.running = stuck.running, .on = ports};
-    GThread *second = g_thread_new("again", stuck_run, &again);
+    again = (Stuck){.running = stuck.running, .on = &host};
+    lab_work_begin(&again.work, stuck_run, &again);
     gint64 expires_ms = stuck.running.guest->vm->command->expires_ms;
-    gboolean past = lab_wait_for(is_past, &expires_ms);
-    gboolean silent = !is_done(&stuck) && !is_done(&again);
+    assert_true(lab_wait_for(is_past, &expires_ms));
+    assert_false(lab_work_is_done(&stuck.work)); /* It has expired, and is not ended. */
+    assert_false(lab_work_is_done(&again.work));
     signal_ovs(SIGCONT);
-    g_thread_join(thread);
-    g_thread_join(second);
-    assert_true(past && silent); /* It has expired, and is not ended. */
+    lab_work_end(&stuck.work);
+    lab_work_end(&again.work);
     assert_null(stuck.result.error);
     assert_null(again.result.error);
     assert_non_null(again.result.report->device_changed->attached);
@@ -483,29 +446,38 @@ static void stuck_attach_goes_on_when_ovs_is_back(void **state)
 static void stuck_attach_ends_for_a_command_that_ends_the_domain(void **state)
 {
     (void)state;
-    Stuck stuck;
-    GThread *thread = stuck_start(&stuck);
-    g_atomic_int_set(&preempted, TRUE);
-    gboolean done = lab_wait_for(is_done, &stuck);
+    stuck_start();
+    g_atomic_int_set(&freezing.preempted, TRUE);
+    assert_true(lab_wait_for(lab_work_is_done, &stuck.work));
     signal_ovs(SIGCONT);
-    g_thread_join(thread);
-    g_atomic_int_set(&preempted, FALSE);
-    assert_true(done);
+    lab_work_end(&stuck.work);
     assert_int_equal(stuck.result.error->code, ERROR_CODE_PREEMPTED);
     assert_int_equal(stuck.result.stop_reason, STOP_REASON_REQUESTED);
-    assert_int_equal(run_ok(stuck.running.guest, EFFECT_LOOK).facts.presence, DOMAIN_NONE);
+    assert_int_equal(lab_effect_done(&host, stuck.running.guest, EFFECT_LOOK).facts.presence,
+                     DOMAIN_NONE);
     stuck.running.guest->vm->command = NULL;
-    run_ok(stuck.running.guest, EFFECT_CLEAN_UP);
+    lab_effect_done(&host, stuck.running.guest, EFFECT_CLEAN_UP);
     assert_nic(&stuck.running, NIC, FALSE);
     running_end(&stuck.running);
+}
+
+/* A test that failed leaves neither OVS standing still nor an attach at work. */
+static int thaw(void **state)
+{
+    (void)state;
+    gboolean is_up = lab_up("ovs");
+    lab_work_end(&stuck.work);
+    lab_work_end(&again.work);
+    g_atomic_int_set(&freezing.preempted, FALSE);
+    return is_up ? 0 : -1;
 }
 
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN); /* As each daemon does: libvirt's client relies on it. */
-    hypervisor = hypervisor_libvirt_new(lab_env("LIBVIRT_URI"), "qemu", on_event, NULL);
-    ports = switch_ovs_new(lab_env("OVS_DB"));
-    freezing = (VbSwitch){.plug = plug_and_freeze, .unplug = unplug, .probe = probe};
+    VbSwitch freezer = {.plug = plug_and_freeze, .unplug = unplug, .probe = probe};
+    lab_effects_open(&host);
+    freezing = (LabEffects){.hypervisor = host.hypervisor, .ports = &freezer};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nics_come_and_go),
         cmocka_unit_test(vhost_user_without_shared_memory_is_refused),
@@ -514,11 +486,10 @@ int main(void)
         cmocka_unit_test(nic_of_another_kind_is_no_success),
         cmocka_unit_test(nics_stay_where_they_are_over_a_start),
         cmocka_unit_test(nics_beyond_the_last_slot_are_refused),
-        cmocka_unit_test(stuck_attach_goes_on_when_ovs_is_back),
-        cmocka_unit_test(stuck_attach_ends_for_a_command_that_ends_the_domain),
+        cmocka_unit_test_teardown(stuck_attach_goes_on_when_ovs_is_back, thaw),
+        cmocka_unit_test_teardown(stuck_attach_ends_for_a_command_that_ends_the_domain, thaw),
     };
     int n_failed = cmocka_run_group_tests(tests, NULL, NULL);
-    switch_ovs_free(ports);
-    hypervisor_libvirt_free(hypervisor);
+    lab_effects_close(&host);
     return n_failed;
 }

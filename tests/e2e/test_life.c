@@ -190,6 +190,37 @@ static void second_start_survives_the_death_of_all(void **unused)
     assert_string_equal(files_now, files);
 }
 
+/* The list of volumes, as text (g_free). */
+static char *volumes(void)
+{
+    g_autoptr(StackAnswer) answer = stack_done(stack, "volume", "list", vm, NULL);
+    return stack_text(answer->json, "volumes");
+}
+
+static void destroyed_vm_is_recovered_with_its_volumes(void **unused)
+{
+    (void)unused;
+    g_auto(State) before = state_read();
+    g_autofree char *bytes = stack_sha256(before.path);
+    g_autofree char *files = stack_storage(stack);
+    g_autofree char *list = volumes();
+    stack_answer_free(stack_done(stack, "vm", "destroy", vm, NULL));
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_DESTROYED");
+    stack_vm_start_refused(stack, vm, ERROR_CODE_ILLEGAL_STATUS, "Destroyed");
+    stack_answer_free(stack_done(stack, "vm", "recover", vm, NULL));
+    stack_vm_shows(stack, vm, "vm.status", "VM_STATUS_STOPPED");
+
+    g_auto(State) after = state_read();
+    g_autofree char *bytes_now = stack_sha256(after.path);
+    g_autofree char *files_now = stack_storage(stack);
+    g_autofree char *list_now = volumes();
+    assert_string_equal(list_now, list);
+    assert_string_equal(files_now, files);
+    assert_string_equal(bytes_now, bytes);
+    assert_int_equal(after.inode, before.inode);
+    assert_string_equal(after.tpm_key, before.tpm_key);
+}
+
 static void expunge_leaves_nothing(void **unused)
 {
     (void)unused;
@@ -230,6 +261,7 @@ int main(void)
         cmocka_unit_test(first_start_makes_everything),
         cmocka_unit_test(nic_is_virtio_and_recorded_so),
         cmocka_unit_test(second_start_survives_the_death_of_all),
+        cmocka_unit_test(destroyed_vm_is_recovered_with_its_volumes),
         cmocka_unit_test(expunge_leaves_nothing),
         cmocka_unit_test(daemons_end_in_order),
     };

@@ -1,6 +1,7 @@
 /* README.md's code for other languages, run as it is printed there, against the whole stack: first
- * its shell block, then its Python block. virtbusctl sees the same life. It needs the network, for
- * what the shell block installs. */
+ * its shell block, then its Python block. Only the folder that README installs into is replaced, by
+ * one of the stack's own: nobody's is touched, and runs do not meet. virtbusctl sees the same life.
+ * It needs the network, for what the shell block installs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,12 +14,12 @@
 #include "tests/lib/stack.h"
 
 #define MARKER "<!-- The test e2e/test_readme runs these two blocks as they are printed here. -->\n"
-#define VENV   "/tmp/virtbus-venv"
+#define VENV   "/tmp/virtbus-venv" /* README's. */
 
 static Stack *stack;
-static gboolean venv_is_ours; /* Somebody's own is not removed. */
+static char *venv; /* Instead of README's. */
 
-/* The block of this language that follows `from`. Free with g_free. */
+/* The block of this language that follows `from`, with `venv` in it. Free with g_free. */
 static char *block(const char *from, const char *language, const char **ret_end)
 {
     g_autofree char *fence = g_strdup_printf("```%s\n", language);
@@ -28,7 +29,10 @@ static char *block(const char *from, const char *language, const char **ret_end)
     const char *end = strstr(begin, "```\n");
     assert_non_null(end);
     *ret_end = end;
-    return g_strndup(begin, (gsize)(end - begin));
+    g_autoptr(GString) code = g_string_new_len(begin, end - begin);
+    assert_true(g_string_replace(code, VENV, venv, 0) > 0);
+    assert_null(strstr(code->str, "/tmp/virtbus"));
+    return g_strdup(code->str);
 }
 
 /* Runs `code` as this program's script, in the source's folder, with what README says to export.
@@ -91,7 +95,8 @@ static void readme_runs_as_printed(void **state)
     g_autofree char *python = block(at, "python", &at);
     g_autofree char *script = g_strdup_printf("set -e\n%s", shell);
     g_free(run("sh", script));
-    g_autofree char *output = run(VENV "/bin/python3", python);
+    g_autofree char *interpreter = g_build_filename(venv, "bin", "python3", NULL);
+    g_autofree char *output = run(interpreter, python);
     const char *text = output;
     printed(&text, "create_vm -> VM_STATUS_CREATED\n");
     printed(&text, "NIC 0 runs as Virtio instead of E1000");
@@ -105,18 +110,15 @@ static void readme_runs_as_printed(void **state)
 static int group_setup(void **state)
 {
     (void)state;
-    venv_is_ours = !g_file_test(VENV, G_FILE_TEST_EXISTS);
     stack = stack_new();
+    venv = g_build_filename(stack->folder, "venv", NULL);
     return 0;
 }
 
 static int group_teardown(void **state)
 {
     (void)state;
-    if (venv_is_ours) {
-        const char *const remove[] = {"rm", "-rf", VENV, NULL};
-        g_free(lab_run(remove));
-    }
+    g_free(venv);
     stack_free(stack);
     return 0;
 }

@@ -12,11 +12,11 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/message.h"
+#include "tests/lib/child.h"
 
 #define LAB_TOOL SOURCE_DIR "/tests/lib/lab"
 
@@ -77,7 +77,7 @@ Process *process_start_with(World *world, Program program, const char *instance_
     process->pid = fork();
     assert_true(process->pid >= 0);
     if (process->pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        child_dies_with_parent(NULL);
         fcntl(fd, F_SETFL, O_APPEND);
         dup2(fd, STDERR_FILENO);
         execv(paths[program], (char **)argv);
@@ -266,20 +266,14 @@ void process_await_metric(const Process *process, const char *series, double val
 
 /* ---- Brokers */
 
-static void die_with_parent(gpointer data)
-{
-    (void)data;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-}
-
 static void lab_run(const char *command, const Broker *broker, const char *part)
 {
     const char *const argv[] = {LAB_TOOL, command, broker->folder, part, NULL};
     g_autofree char *errors = NULL;
     int status = 0;
     g_autoptr(GError) error = NULL;
-    if (!g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_STDOUT_TO_DEV_NULL, die_with_parent, NULL,
-                      NULL, &errors, &status, &error) ||
+    if (!g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_STDOUT_TO_DEV_NULL, child_dies_with_parent,
+                      NULL, NULL, &errors, &status, &error) ||
         !g_spawn_check_wait_status(status, &error)) {
         fail_msg("lab %s: %s: %s", command, error->message, errors);
     }

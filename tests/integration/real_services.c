@@ -9,8 +9,9 @@
 
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
+
+#include "tests/lib/child.h"
 
 pid_t real_service_spawn(World *world, RealService service)
 {
@@ -28,7 +29,7 @@ pid_t real_service_spawn(World *world, RealService service)
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        child_dies_with_parent(NULL);
         execv(program, (char **)argv);
         _exit(127);
     }

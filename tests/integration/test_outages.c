@@ -294,8 +294,8 @@ static rd_kafka_topic_partition_list_t *instructions_read(const char *line)
     return list;
 }
 
-/* What kafka-consumer-groups --reset-offsets --execute does. It is refused while there are members.
- */
+/* What kafka-consumer-groups.sh --reset-offsets --execute does. It is refused while there are
+ * members. */
 static gboolean are_offsets_set(void *user)
 {
     const Group *group = user;
@@ -338,6 +338,7 @@ static char *expect_halt(World *world, const Process *service)
     char *line = process_await_log(service, "halted");
     assert_true(g_str_has_prefix(ready, "503 "));
     assert_true(process_metric(service, "virtbus_halted") == 1);
+    assert_non_null(strstr(line, "kafka-consumer-groups.sh --bootstrap-server"));
     assert_non_null(strstr(line, "--reset-offsets"));
     for (guint i = 0; i < G_N_ELEMENTS(inputs); i++) {
         for (int partition = 0; partition < WORLD_PARTITIONS; partition++) {

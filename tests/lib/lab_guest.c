@@ -92,6 +92,13 @@ char *lab_run(const char *const *argv)
     return output;
 }
 
+gboolean lab_up(const char *part)
+{
+    const char *const argv[] = {lab_env("LAB_TOOL"), "up", lab_env("VIRTBUS_LAB"), part, NULL};
+    g_autofree char *output = lab_run(argv);
+    return output != NULL;
+}
+
 static void copy_code(guint8 *sector, LabGuestProgram program)
 {
     switch (program) {
@@ -258,6 +265,30 @@ VbHost lab_host(LabGuest *guest, VbHypervisor *hypervisor, VbSwitch *ports)
         .now_ms = lab_now_ms,
         .wait_ms = lab_wait_ms,
     };
+}
+
+static gpointer work_run(gpointer data)
+{
+    LabWork *work = data;
+    work->run(work->data);
+    g_atomic_int_set(&work->done, TRUE);
+    return NULL;
+}
+
+void lab_work_begin(LabWork *work, void (*run)(gpointer data), gpointer data)
+{
+    *work = (LabWork){.run = run, .data = data};
+    work->thread = g_thread_new("work", work_run, work);
+}
+
+gboolean lab_work_is_done(gpointer work)
+{
+    return g_atomic_int_get(&((LabWork *)work)->done);
+}
+
+void lab_work_end(LabWork *work)
+{
+    g_clear_pointer(&work->thread, g_thread_join);
 }
 
 gboolean lab_wait_for(gboolean (*condition)(gpointer data), gpointer data)

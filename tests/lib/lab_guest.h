@@ -28,12 +28,29 @@ LabGuest *lab_guest_new(LabGuestProgram program);
 void lab_guest_add_vhost_user_nic(LabGuest *guest, guint index);
 void lab_guest_free(LabGuest *guest);
 
+/* `lab up` with this part of the running lab, "ovs": it is there and stands still no more. FALSE: it
+ * cannot be brought there. */
+gboolean lab_up(const char *part);
+
 /* Runs a program and returns what it printed (g_free); NULL: it failed. */
 char *lab_run(const char *const *argv);
 /* A host over the real vtables, with the real clock. */
 VbHost lab_host(LabGuest *guest, VbHypervisor *hypervisor, VbSwitch *ports);
 gint64 lab_now_ms(void *clock);
 void lab_wait_ms(void *clock, gint64 duration_ms);
+
+/* What may get stuck, on a thread of its own. `work` and `data` must live until lab_work_end. */
+typedef struct {
+    GThread *thread;
+    void (*run)(gpointer data);
+    gpointer data;
+    gint done;
+} LabWork;
+
+void lab_work_begin(LabWork *work, void (*run)(gpointer data), gpointer data);
+gboolean lab_work_is_done(gpointer work); /* A condition for lab_wait_for. */
+/* Waits for its end; at once where none was begun. */
+void lab_work_end(LabWork *work);
 
 /* Polls until `condition(data)`; FALSE after 30 seconds. */
 gboolean lab_wait_for(gboolean (*condition)(gpointer data), gpointer data);

@@ -14,11 +14,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/lib/child.h"
 #include "tests/lib/lab_guest.h"
 
 enum { WAIT_MS = 120000, POLL_MS = 20, LOG_TAIL_BYTES = 6000, HTTP_TIMEOUT_S = 5 };
@@ -93,20 +93,13 @@ static guint16 port_choose(const Stack *stack)
     }
 }
 
-/* Whatever becomes of the test program, nothing outlives it. */
-static void die_with_parent(gpointer data)
-{
-    (void)data;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-}
-
 static GSubprocess *spawn(Stack *stack, const char *const *argv, const char *output,
                           gboolean errors_too)
 {
     g_autoptr(GSubprocessLauncher) launcher = g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_NONE);
     g_autoptr(GError) error = NULL;
     g_autofree char *path = g_strdup_printf("%s/%s", stack->folder, output);
-    g_subprocess_launcher_set_child_setup(launcher, die_with_parent, NULL, NULL);
+    g_subprocess_launcher_set_child_setup(launcher, child_dies_with_parent, NULL, NULL);
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (errors_too) {
         g_subprocess_launcher_take_stderr_fd(launcher, fcntl(fd, F_DUPFD_CLOEXEC, 0));

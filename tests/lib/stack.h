@@ -104,9 +104,16 @@ JsonNode *stack_event_seen(Stack *stack, const char *vm, const char *path, const
 /* Takes in what virtbusctl has shown by now. */
 void stack_events_read(Stack *stack);
 
-/* The one volume of this type, "NV_RAM"; fails when there is none or more than one. */
+/* The one volume whose `member` is `value`: "generation", "2"; fails when there is none or more than
+ * one. Free with json_node_unref. */
+JsonNode *stack_volume_by(Stack *stack, const char *vm, const char *member, const char *value);
+/* The one of this type, "NV_RAM". */
 JsonNode *stack_volume(Stack *stack, const char *vm, const char *type);
 char *stack_volume_path(Stack *stack, const char *vm, const char *type);
+/* The file of a volume (g_free). */
+char *stack_path_of(Stack *stack, JsonNode *volume);
+/* SHA-256 of a file's bytes (g_free); "": there is no such file. */
+char *stack_sha256(const char *path);
 
 /* What a running VM has on this host: its domain, its ports, its socket folder, one a line. */
 char *stack_live(Stack *stack, const char *vm);

@@ -224,32 +224,51 @@ JsonNode *stack_event(Stack *stack, const char *vm, const char *path, const char
 
 /* ---- Volumes */
 
-JsonNode *stack_volume(Stack *stack, const char *vm, const char *type)
+JsonNode *stack_volume_by(Stack *stack, const char *vm, const char *member, const char *value)
 {
     g_autoptr(StackAnswer) answer = stack_done(stack, "volume", "list", vm, NULL);
-    g_autofree char *wanted = g_strdup_printf("VOLUME_TYPE_%s", type);
     g_autoptr(JsonNode) all = json_path_query("$.volumes[*]", answer->json, NULL);
     JsonArray *volumes = json_node_get_array(all);
     JsonNode *found = NULL;
     for (guint i = 0; i < json_array_get_length(volumes); i++) {
         JsonNode *volume = json_array_get_element(volumes, i);
-        g_autofree char *its_type = stack_text(volume, "type");
-        if (strcmp(its_type, wanted) == 0) {
+        g_autofree char *its_value = stack_text(volume, member);
+        if (strcmp(its_value, value) == 0) {
             assert_null(found);
             found = volume;
         }
     }
     if (found == NULL) {
-        stack_fail(stack, "VM %s has no volume of type %s", vm, type);
+        stack_fail(stack, "VM %s has no volume with %s = %s", vm, member, value);
     }
     return json_node_copy(found);
+}
+
+JsonNode *stack_volume(Stack *stack, const char *vm, const char *type)
+{
+    g_autofree char *value = g_strdup_printf("VOLUME_TYPE_%s", type);
+    return stack_volume_by(stack, vm, "type", value);
 }
 
 char *stack_volume_path(Stack *stack, const char *vm, const char *type)
 {
     g_autoptr(JsonNode) volume = stack_volume(stack, vm, type);
+    return stack_path_of(stack, volume);
+}
+
+char *stack_path_of(Stack *stack, JsonNode *volume)
+{
     g_autofree char *install_path = stack_text(volume, "install_path");
     return g_strdup_printf("%s/storage/%s", stack->folder, install_path);
+}
+
+char *stack_sha256(const char *path)
+{
+    g_autofree char *bytes = NULL;
+    gsize size_bytes = 0;
+    return g_file_get_contents(path, &bytes, &size_bytes, NULL)
+               ? g_compute_checksum_for_data(G_CHECKSUM_SHA256, (const guint8 *)bytes, size_bytes)
+               : g_strdup("");
 }
 
 /* ---- The host */

@@ -51,7 +51,7 @@ static gboolean crowd_look(VbHypervisor *self, VbArena *arena, const char *vm_uu
 }
 
 /* An agent lives as long as its process, so it has no end of its own: it stays reachable here. */
-static VbAgent *volatile agents[3];
+static VbAgent *volatile agents[8];
 
 static VbAgent *agent_over(VbHost *host)
 {
@@ -61,6 +61,7 @@ static VbAgent *agent_over(VbHost *host)
     VbAgentConfig agent_config = {.host = host, .version = "test"};
     VbAgent *agent = agent_new(&agent_config);
     agent_work_start(agent);
+    g_assert(n_agents < G_N_ELEMENTS(agents));
     agents[n_agents++] = agent;
     return agent;
 }
