@@ -188,6 +188,7 @@ static void topic_that_was_made_again_is_read_by_every_vm(void **state)
     VbKafkaSettings settings = {.bootstrap = (char *)"127.0.0.1:1", .client_id = (char *)"test"};
     VbAgent *agent = agent_over(&host);
     host.config = &config;
+    journal_free(agent->journal);
     agent->journal = journal_new(files_posix(), folder);
     agent->bus = agent_bus_new(&settings, "test", config.host_uuid, on_fate, agent, NULL);
     assert_non_null(agent->bus);
