@@ -1,17 +1,12 @@
-/* The agent's loop: what woke us, and what is due. One thread, one poll(2); between two heartbeats
+/* The agent's loop: what woke us, and what is due. One thread, one wait; between two heartbeats
  * it sleeps unless something happens. See agent.h. */
 #include "services/host-agent/agent_private.h"
-
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "common/base/text.h"
 #include "common/runtime/daemon.h"
 #include "common/runtime/health.h"
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
-#include "common/runtime/signals.h"
 
 enum {
     TICK_MS = 10000,        /* Heartbeat, and another try of what has failed. */
@@ -32,11 +27,11 @@ static void on_effect_done(VbAgent *agent, const VbAgentMessage *message)
     VbAgentVm *vm = agent_vm_get(agent, message->vm_uuid);
     const Error *error = message->result.error;
     const char *name = agent_work_effect_name(message->effect);
-    gint64 spent_us = g_get_monotonic_time() - message->started_us;
-    metrics_observe(&effect_seconds, (double)spent_us / G_USEC_PER_SEC, name);
+    gint64 spent_ms = agent_threads_now_ms(agent) - message->started_ms;
+    metrics_observe(&effect_seconds, (double)spent_ms / 1000, name);
     log_event(error != NULL ? VB_LOG_WARNING : VB_LOG_INFO, "effect",
               error != NULL ? error->message : "Done on this host.", "vm", vm->uuid, "effect", name,
-              "ms", log_number(spent_us / 1000), "error",
+              "ms", log_number(spent_ms), "error",
               error != NULL ? ENUM_CODE(error_code, error->code) : NULL, NULL);
     VbHostInput input = {.kind = HOST_INPUT_DONE, .result = &message->result};
     agent->n_effects--;
@@ -166,8 +161,6 @@ static void on_info(VbAgent *agent, const VbAgentMessage *message)
 static void inbox_drain(VbAgent *agent)
 {
     VbAgentMessage *message = NULL;
-    eventfd_t count;
-    eventfd_read(agent->inbox_fd, &count);
     while (agent->failure == NULL && (message = g_async_queue_try_pop(agent->inbox)) != NULL) {
         switch (message->kind) {
         case MESSAGE_EFFECT_DONE:
@@ -245,14 +238,8 @@ static void commands_take(VbAgent *agent)
 
 static void sleep_until(VbAgent *agent, gint64 until_ms)
 {
-    struct pollfd fds[] = {
-        {.fd = agent_bus_fd(agent->bus), .events = POLLIN},
-        {.fd = agent->inbox_fd, .events = POLLIN},
-        {.fd = agent->stopping ? -1 : signals_stop_fd(), .events = POLLIN},
-    };
-    gint64 now_ms = g_get_monotonic_time() / 1000;
     health_beat("agent");
-    (void)poll(fds, G_N_ELEMENTS(fds), (int)CLAMP(until_ms - now_ms, 0, TICK_MS));
+    agent_threads_wait(agent, MIN(until_ms, agent_threads_now_ms(agent) + TICK_MS));
 }
 
 static void turn(VbAgent *agent)
@@ -278,8 +265,8 @@ static void run_until_stop(VbAgent *agent)
 {
     gint64 tick_ms = 0;
     gint64 open_ms = 0;
-    for (guint n_ticks = 0; agent->failure == NULL && !signals_is_stop_requested();) {
-        gint64 now_ms = g_get_monotonic_time() / 1000;
+    for (guint n_ticks = 0; agent->failure == NULL && !agent_threads_must_end(agent);) {
+        gint64 now_ms = agent_threads_now_ms(agent);
         gboolean closed = !agent_bus_is_assigned(agent->bus) && !agent->opening;
         if (closed && now_ms >= open_ms) {
             open_ms = now_ms + OPENING_TICK_MS;
@@ -298,13 +285,13 @@ static void run_until_stop(VbAgent *agent)
  * does not end is found by the next start in the journal. */
 static void run_out(VbAgent *agent)
 {
-    gint64 begin_ms = g_get_monotonic_time() / 1000;
+    gint64 begin_ms = agent_threads_now_ms(agent);
     gint64 deadline_ms = begin_ms;
     agent->stopping = TRUE;
     while (agent->failure == NULL && !agent_is_quiet(agent)) {
         deadline_ms =
             begin_ms + (agent->n_effects > 0 ? agent->config.drain_timeout_ms : CHORES_MS);
-        if (g_get_monotonic_time() / 1000 >= deadline_ms) {
+        if (agent_threads_now_ms(agent) >= deadline_ms) {
             break;
         }
         sleep_until(agent, deadline_ms);
@@ -327,7 +314,6 @@ gboolean agent_run(VbAgent *agent, VbAgentBus *bus, GError **error)
     }
     log_event(VB_LOG_INFO, "journal-loaded", "The VMs of this host are known.", "vms",
               log_number(g_hash_table_size(agent->vms)), NULL);
-    agent_work_start(agent);
     health_set_condition("commands", "the host's command topic is not open yet");
     health_set_condition("libvirt", "libvirt was not asked yet");
     health_watch("agent", SLEEP_MAX_MS);
@@ -335,7 +321,7 @@ gboolean agent_run(VbAgent *agent, VbAgentBus *bus, GError **error)
     run_until_stop(agent);
     run_out(agent);
     health_unwatch("agent");
-    agent_work_end(agent);
+    agent_threads_end(agent, agent_is_quiet(agent));
     if (agent->failure != NULL) {
         g_propagate_error(error, g_steal_pointer(&agent->failure));
         return FALSE;
@@ -355,7 +341,6 @@ VbAgent *agent_new(const VbAgentConfig *config)
     agent->journal = journal_new(config->host->files, config->host->config->state_dir);
     agent->vms = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, agent_vm_free);
     agent->inbox = g_async_queue_new_full((GDestroyNotify)agent_message_free);
-    agent->inbox_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    g_assert(agent->inbox_fd >= 0);
+    agent->threads = agent_threads_new(agent);
     return agent;
 }

@@ -1,8 +1,9 @@
 /* What the files agent*.c share. Private to them.
  *
- *   agent.c        the loop: what woke us, and what is due
- *   agent_vm.c     one VM: step, save, then run or send
- *   agent_work.c   what blocks: effects and chores, on threads; their results come to the inbox
+ *   agent.c          the loop: what woke us, and what is due
+ *   agent_vm.c       one VM: step, save, then run or send
+ *   agent_work.c     what blocks: effects and chores; their results come to the inbox
+ *   agent_threads.c  threads, sleep, clock
  */
 #pragma once
 
@@ -56,7 +57,7 @@ typedef struct {
     char vm_uuid[UUID_TEXT_BYTES];
     VbArena *arena; /* EFFECT_DONE, INFO: where their result lies. */
     VbEffect effect;
-    gint64 started_us;
+    gint64 started_ms; /* EFFECT_DONE: by agent_threads_now_ms. */
     VbEffectResult result;
     VbDomainEventKind event;
     StopReason reason;
@@ -86,15 +87,13 @@ struct VbAgent {
     gboolean topic_gone; /* Somebody deleted the command topic, and it is not open again. */
     gint64 committed;    /* When forgotten VMs were last removed. */
     gint64 started_ms;
-    GThreadPool *effects;
-    GThreadPool *chores;
+    struct VbAgentThreads *threads;
     gboolean listed;  /* Every domain is known: commands may be taken. */
     gboolean listing; /* A chore: at most one of each kind at a time. */
     gboolean opening;
     gboolean informing;
     gboolean syncing;
     GAsyncQueue *inbox; /* of VbAgentMessage */
-    int inbox_fd;
     gboolean stopping;
     GError *failure; /* The journal or the bus failed: the loop ends. */
 };
@@ -120,9 +119,6 @@ void agent_vm_metrics(void);
 
 /* --- agent_work.c */
 
-void agent_work_start(VbAgent *agent);
-/* Threads that still work are left to themselves. */
-void agent_work_end(VbAgent *agent);
 void agent_work_effect(VbAgent *agent, VbAgentVm *vm, VbEffect effect);
 void agent_work_list(VbAgent *agent);
 void agent_work_open(VbAgent *agent);
@@ -132,3 +128,28 @@ void agent_work_sync(VbAgent *agent, GPtrArray *paths);
 /* Sends a message to the loop. Any thread. Takes it. */
 void agent_work_tell(VbAgent *agent, VbAgentMessage *message);
 const char *agent_work_effect_name(VbEffect effect);
+
+/* --- agent_threads.c */
+
+typedef struct VbAgentThreads VbAgentThreads;
+typedef void (*VbAgentWork)(VbAgent *agent, void *data);
+
+typedef enum {
+    AGENT_LANE_EFFECTS, /* All at once. */
+    AGENT_LANE_CHORES,  /* One after the other. */
+    AGENT_N_LANES,
+} VbAgentLane;
+
+VbAgentThreads *agent_threads_new(VbAgent *agent);
+/* Runs `work` off the loop's thread. It takes `data`. */
+void agent_threads_run(VbAgent *agent, VbAgentLane lane, VbAgentWork work, void *data);
+/* `wait`: for what runs; else it is left to itself. */
+void agent_threads_end(VbAgent *agent, gboolean wait);
+/* Ends the loop's sleep, or its next. Any thread. */
+void agent_threads_wake(VbAgent *agent);
+/* Sleeps until then, or until it is woken, the bus has something, or the process is asked to end. */
+void agent_threads_wait(VbAgent *agent, gint64 until_ms);
+/* A clock that never goes back; only differences mean something. Any thread. */
+gint64 agent_threads_now_ms(VbAgent *agent);
+/* Whether the process was asked to end. */
+gboolean agent_threads_must_end(VbAgent *agent);

@@ -1,20 +1,12 @@
-/* What blocks, off the loop's thread: each effect on its own, chores on one. A thread touches
- * nothing of the agent but its configuration, the bus where that is allowed, and the inbox. */
+/* What blocks, off the loop's thread: each effect on its own, chores one after the other. Such a
+ * thread touches nothing of the agent but its configuration, the bus where that is allowed, and the
+ * inbox. */
 #include "services/host-agent/agent_private.h"
-
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "common/base/message.h"
 #include "common/runtime/log.h"
 #include "services/host-agent/heartbeat.h"
 #include "services/host-agent/volumes.h"
-
-enum {
-    /* Far more than commands can be unfinished: only looks ever wait for a thread. */
-    EFFECTS_MAX = 512,
-    THREAD_IDLE_MS = 2000, /* After this a thread without work ends. */
-};
 
 typedef struct {
     VbEffect effect;
@@ -80,7 +72,7 @@ void agent_message_free(VbAgentMessage *message)
 void agent_work_tell(VbAgent *agent, VbAgentMessage *message)
 {
     g_async_queue_push(agent->inbox, message);
-    eventfd_write(agent->inbox_fd, 1);
+    agent_threads_wake(agent);
 }
 
 void agent_domain_event(void *data, const char *vm_uuid, VbDomainEventKind kind, StopReason reason,
@@ -97,15 +89,14 @@ void agent_domain_event(void *data, const char *vm_uuid, VbDomainEventKind kind,
 
 /* --- Effects */
 
-static void effect_work(gpointer data, gpointer user_data)
+static void effect_work(VbAgent *agent, void *data)
 {
     EffectJob *job = data;
-    VbAgent *agent = user_data;
     VbAgentMessage *message = g_new0(VbAgentMessage, 1);
     message->kind = MESSAGE_EFFECT_DONE;
     message->arena = arena_new();
     message->effect = job->effect;
-    message->started_us = g_get_monotonic_time();
+    message->started_ms = agent_threads_now_ms(agent);
     g_strlcpy(message->vm_uuid, job->vm_uuid, sizeof(message->vm_uuid));
     gsize size_bytes = 0;
     const guint8 *bytes = g_bytes_get_data(job->packed, &size_bytes);
@@ -128,7 +119,7 @@ void agent_work_effect(VbAgent *agent, VbAgentVm *vm, VbEffect effect)
     job->packed = g_bytes_ref(vm->packed);
     g_strlcpy(job->vm_uuid, vm->uuid, sizeof(job->vm_uuid));
     agent->n_effects++;
-    g_thread_pool_push(agent->effects, job, NULL);
+    agent_threads_run(agent, AGENT_LANE_EFFECTS, effect_work, job);
 }
 
 /* --- Chores */
@@ -186,10 +177,9 @@ static void chore_sync(VbAgent *agent, const GPtrArray *paths)
     agent_work_tell(agent, message);
 }
 
-static void chore_work(gpointer data, gpointer user_data)
+static void chore_work(VbAgent *agent, void *data)
 {
     Chore *chore = data;
-    VbAgent *agent = user_data;
     switch (chore->kind) {
     case CHORE_LIST:
         chore_list(agent);
@@ -214,7 +204,7 @@ static void chore_push(VbAgent *agent, ChoreKind kind, GPtrArray *paths)
     Chore *chore = g_new0(Chore, 1);
     chore->kind = kind;
     chore->paths = paths;
-    g_thread_pool_push(agent->chores, chore, NULL);
+    agent_threads_run(agent, AGENT_LANE_CHORES, chore_work, chore);
 }
 
 void agent_work_list(VbAgent *agent)
@@ -232,7 +222,7 @@ void agent_work_open(VbAgent *agent)
         Chore *chore = g_new0(Chore, 1);
         chore->kind = CHORE_OPEN;
         chore->offset = agent_vms_newest(agent, &chore->operation_id);
-        g_thread_pool_push(agent->chores, chore, NULL);
+        agent_threads_run(agent, AGENT_LANE_CHORES, chore_work, chore);
     }
 }
 
@@ -256,22 +246,8 @@ void agent_work_sync(VbAgent *agent, GPtrArray *paths)
 
 /* --- Life */
 
-void agent_work_start(VbAgent *agent)
-{
-    g_thread_pool_set_max_idle_time(THREAD_IDLE_MS);
-    agent->effects = g_thread_pool_new(effect_work, agent, EFFECTS_MAX, FALSE, NULL);
-    agent->chores = g_thread_pool_new(chore_work, agent, 1, FALSE, NULL);
-}
-
 gboolean agent_is_quiet(VbAgent *agent)
 {
     return agent->n_effects == 0 && !agent->listing && !agent->opening && !agent->informing &&
            !agent->syncing;
-}
-
-void agent_work_end(VbAgent *agent)
-{
-    gboolean quiet = agent_is_quiet(agent);
-    g_thread_pool_free(agent->effects, TRUE, quiet);
-    g_thread_pool_free(agent->chores, TRUE, quiet);
 }

@@ -60,7 +60,6 @@ static VbAgent *agent_over(VbHost *host)
     host->config = &config;
     VbAgentConfig agent_config = {.host = host, .version = "test"};
     VbAgent *agent = agent_new(&agent_config);
-    agent_work_start(agent);
     g_assert(n_agents < G_N_ELEMENTS(agents));
     agents[n_agents++] = agent;
     return agent;
