@@ -30,3 +30,13 @@ gboolean model_is_same_class(const FirmwareClass *a, const FirmwareClass *b)
     return a != NULL && b != NULL && a->firmware == b->firmware &&
            !a->secure_boot == !b->secure_boot;
 }
+
+const EffectiveNic *model_nic(const Hardware *hardware, guint32 index)
+{
+    for (size_t i = 0; hardware != NULL && i < hardware->n_nics; i++) {
+        if (hardware->nics[i]->index == index) {
+            return hardware->nics[i];
+        }
+    }
+    return NULL;
+}

@@ -16,3 +16,6 @@ ImageMode model_image_mode(const DiskSpec *disk);
 
 /* Whether a variable store of one class fits a firmware of the other. NULL fits nothing. */
 gboolean model_is_same_class(const FirmwareClass *a, const FirmwareClass *b);
+
+/* The NIC of that index; NULL: there is none, or nothing is known. */
+const EffectiveNic *model_nic(const Hardware *hardware, guint32 index);

@@ -52,6 +52,7 @@ typedef struct {
     const VbTopic *inputs;
     size_t n_inputs;
     VbTopic state_topic;
+    StateRecord__BodyCase state_body; /* What it keeps there. */
     VbTopic journal_topic;
     VbStepFunction step;
     /* The reply to a record that cannot reach the core (wrong key, unknown enum, control characters

@@ -67,13 +67,6 @@ static void applied_note(VbRestore *restore, const StateRecord *state)
     }
 }
 
-/* What this service keeps in its state topic. */
-static StateRecord__BodyCase body_of(const VbService *service)
-{
-    return service->state_topic == TOPIC_VM_STATE ? STATE_RECORD__BODY_VM
-                                                  : STATE_RECORD__BODY_VOLUMES;
-}
-
 /* Told once all is read: a later record may have mended it. */
 static void broken_keep(VbRestore *restore, const VbBusRecord *record, const char *vm_uuid,
                         const char *why)
@@ -105,7 +98,7 @@ static void state_take(VbRestore *restore, const VbBusRecord *record, const char
                                               record->value_bytes, record->value);
     if (state == NULL) {
         broken_keep(restore, record, vm_uuid, "it is no StateRecord");
-    } else if (state->body_case != body_of(restore->loop->config.service)) {
+    } else if (state->body_case != restore->loop->config.service->state_body) {
         broken_keep(restore, record, vm_uuid, "it is the StateRecord of another service");
     } else if (state->logic_version > restore->loop->config.service->logic_version) {
         broken_keep(restore, record, vm_uuid,

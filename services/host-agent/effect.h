@@ -44,8 +44,6 @@ char **start_state_paths(VbHost *host, VbArena *arena, const StartDomain *start)
  * that stay, the firmware and the TPM's mark. `nic` (may be NULL) is one that has come. */
 void hardware_complete(VbArena *arena, const Hardware *known, guint32 changed_index,
                        EffectiveNic *nic, Hardware *hardware);
-/* The record's NIC of this index; NULL: none. */
-const EffectiveNic *hardware_nic(const Hardware *hardware, guint32 index);
 
 /* <run_dir>/<vm uuid> */
 char *socket_folder(VbHost *host, VbArena *arena, const char *vm_uuid);

@@ -8,6 +8,7 @@
  * It never ends a guest to get a device in or out, and touches no domain of another epoch. */
 #include "services/host-agent/effect.h"
 
+#include "common/base/model.h"
 #include "common/base/text.h"
 
 enum {
@@ -96,7 +97,7 @@ static gboolean is_settled(const Device *d)
 
 static gboolean nic_is_there(const Device *d)
 {
-    return hardware_nic(d->facts.hardware, d->nic->index) != NULL;
+    return model_nic(d->facts.hardware, d->nic->index) != NULL;
 }
 
 static gboolean nic_is_gone(const Device *d)
@@ -259,7 +260,7 @@ static char *plan_attach(Device *d, GError **error)
  * knows it. */
 static gboolean check_same(Device *d, GError **error)
 {
-    const EffectiveNic *found = hardware_nic(d->facts.hardware, d->nic->index);
+    const EffectiveNic *found = model_nic(d->facts.hardware, d->nic->index);
     const EffectiveNic *asked = d->effective;
     if (d->found_type == d->nic->type && found->effective_model == asked->effective_model &&
         g_ascii_strcasecmp(found->mac, asked->mac) == 0) {
@@ -292,7 +293,7 @@ static gboolean attach_missing(Device *d, GError **error)
 static gboolean attach(Device *d, GError **error)
 {
     d->effective = nic_resolve(d->arena, d->vm->vm_uuid, d->spec, d->nic,
-                               hardware_nic(d->known, d->nic->index), d->host->config->max_queues);
+                               model_nic(d->known, d->nic->index), d->host->config->max_queues);
     if (!look(d, error)) {
         return FALSE;
     }

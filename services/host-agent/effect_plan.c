@@ -109,16 +109,6 @@ static gboolean plan_paths(VbHost *host, VbArena *arena, VbStartPlan *plan, GErr
     return TRUE;
 }
 
-const EffectiveNic *hardware_nic(const Hardware *hardware, guint32 index)
-{
-    for (size_t i = 0; hardware != NULL && i < hardware->n_nics; i++) {
-        if (hardware->nics[i]->index == index) {
-            return hardware->nics[i];
-        }
-    }
-    return NULL;
-}
-
 static gboolean plan_nics(VbHost *host, VbArena *arena, const HostVm *vm, VbStartPlan *plan,
                           GError **error)
 {
@@ -128,8 +118,8 @@ static gboolean plan_nics(VbHost *host, VbArena *arena, const HostVm *vm, VbStar
     for (size_t i = 0; i < spec->n_nics; i++) {
         const NicSpec *nic = spec->nics[i];
         plan->nics[i] =
-            nic_resolve(arena, vm->vm_uuid, spec, nic,
-                        hardware_nic(plan->start->hardware, nic->index), host->config->max_queues);
+            nic_resolve(arena, vm->vm_uuid, spec, nic, model_nic(plan->start->hardware, nic->index),
+                        host->config->max_queues);
         if (nic->type != NIC_TYPE_VHOST_USER) {
             continue;
         }

@@ -6,6 +6,8 @@
  * libvirt does not answer, the VM stays in its phase and silent. */
 #include "services/host-agent/host_core.h"
 
+#include "common/base/model.h"
+
 typedef struct {
     VbHostStep *step;
     const VbHostInput *input;
@@ -165,6 +167,16 @@ static void answer_with_result(Context *c)
 
 /* --- The domain's traces in the journal */
 
+static gboolean index_is_in(size_t n_indexes, const uint32_t *indexes, uint32_t index)
+{
+    for (size_t i = 0; i < n_indexes; i++) {
+        if (indexes[i] == index) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 static void index_remove(size_t *n_indexes, uint32_t *indexes, uint32_t index)
 {
     size_t n_kept = 0;
@@ -178,12 +190,12 @@ static void index_remove(size_t *n_indexes, uint32_t *indexes, uint32_t index)
 
 static void index_add(Context *c, size_t *n_indexes, uint32_t **indexes, uint32_t index)
 {
+    if (index_is_in(*n_indexes, *indexes, index)) {
+        return;
+    }
     uint32_t *grown = arena_alloc(c->arena, (*n_indexes + 1) * sizeof(*grown));
     for (size_t i = 0; i < *n_indexes; i++) {
         grown[i] = (*indexes)[i];
-        if (grown[i] == index) {
-            return;
-        }
     }
     grown[(*n_indexes)++] = index;
     *indexes = grown;
@@ -744,16 +756,6 @@ static void looked_before_deletion(Context *c)
     answer(c, report, error);
 }
 
-static gboolean index_is_in(size_t n_indexes, const uint32_t *indexes, uint32_t index)
-{
-    for (size_t i = 0; i < n_indexes; i++) {
-        if (indexes[i] == index) {
-            return TRUE;
-        }
-    }
-    return FALSE;
-}
-
 /* Tells of a NIC that the guest has let go of by itself. */
 static void tell_removed(Context *c, uint32_t index)
 {
@@ -774,11 +776,7 @@ static void looked_after_removed(Context *c)
     HostVm *vm = c->vm;
     const Hardware *hardware = c->input->result->facts.hardware;
     for (size_t i = 0; i < vm->n_removed_nics; i++) {
-        gboolean there = FALSE;
-        for (size_t k = 0; hardware != NULL && k < hardware->n_nics; k++) {
-            there = there || hardware->nics[k]->index == vm->removed_nics[i];
-        }
-        if (!there) {
+        if (model_nic(hardware, vm->removed_nics[i]) == NULL) {
             tell_removed(c, vm->removed_nics[i]);
         }
     }

@@ -403,6 +403,19 @@ static gboolean domain_find(virConnectPtr connection, const char *vm_uuid, virDo
     return TRUE;
 }
 
+/* The same for who is to act on it: a foreign one is an error. `ret_domain` NULL: none is up. */
+static gboolean domain_find_ours(virConnectPtr connection, const char *vm_uuid,
+                                 virDomainPtr *ret_domain, GError **error)
+{
+    char *xml = NULL;
+    VbDomainFacts facts;
+    if (!domain_find(connection, vm_uuid, ret_domain, &xml, &facts, error)) {
+        return FALSE;
+    }
+    free(xml);
+    return facts.presence != DOMAIN_FOREIGN || fail_foreign(vm_uuid, error);
+}
+
 static gboolean libvirt_look(VbHypervisor *interface, VbArena *arena, const char *vm_uuid,
                              VbDomainFacts *ret_facts, GError **error)
 {
@@ -438,19 +451,13 @@ static gboolean libvirt_shutdown(VbHypervisor *interface, const char *vm_uuid, G
 {
     g_autoptr(virConnect) connection = control_get((LibvirtHypervisor *)interface, error);
     g_autoptr(virDomain) domain = NULL;
-    char *xml = NULL;
-    VbDomainFacts facts;
-    if (connection == NULL || !domain_find(connection, vm_uuid, &domain, &xml, &facts, error)) {
+    if (connection == NULL || !domain_find_ours(connection, vm_uuid, &domain, error)) {
         return FALSE;
     }
-    free(xml);
-    if (facts.presence == DOMAIN_FOREIGN) {
-        return fail_foreign(vm_uuid, error);
-    }
-    if (facts.presence == DOMAIN_OURS && virDomainShutdown(domain) == 0) {
+    if (domain != NULL && virDomainShutdown(domain) == 0) {
         return TRUE;
     }
-    if (facts.presence == DOMAIN_OURS && !error_is_gone()) {
+    if (domain != NULL && !error_is_gone()) {
         fail(connection, vm_uuid, "shut down", error);
         return FALSE;
     }
@@ -463,17 +470,11 @@ static gboolean libvirt_destroy(VbHypervisor *interface, const char *vm_uuid, GE
 {
     g_autoptr(virConnect) connection = control_get((LibvirtHypervisor *)interface, error);
     g_autoptr(virDomain) domain = NULL;
-    char *xml = NULL;
-    VbDomainFacts facts;
-    if (connection == NULL || !domain_find(connection, vm_uuid, &domain, &xml, &facts, error)) {
+    if (connection == NULL || !domain_find_ours(connection, vm_uuid, &domain, error)) {
         return FALSE;
     }
-    free(xml);
-    if (facts.presence == DOMAIN_FOREIGN) {
-        return fail_foreign(vm_uuid, error);
-    }
     /* Without flags libvirt sends SIGTERM first: QEMU then syncs the variable store as it ends. */
-    if (facts.presence == DOMAIN_OURS && virDomainDestroy(domain) < 0 && !error_is_gone()) {
+    if (domain != NULL && virDomainDestroy(domain) < 0 && !error_is_gone()) {
         fail(connection, vm_uuid, "destroy", error);
         return FALSE;
     }
@@ -627,14 +628,8 @@ static gboolean change_device(VbHypervisor *interface, const char *vm_uuid, cons
     LibvirtHypervisor *self = (LibvirtHypervisor *)interface;
     g_autoptr(virConnect) connection = call_open(self, vm_uuid, what, error);
     g_autoptr(virDomain) domain = NULL;
-    char *xml = NULL;
-    VbDomainFacts facts;
-    if (connection == NULL || !domain_find(connection, vm_uuid, &domain, &xml, &facts, error)) {
+    if (connection == NULL || !domain_find_ours(connection, vm_uuid, &domain, error)) {
         return FALSE;
-    }
-    free(xml);
-    if (facts.presence == DOMAIN_FOREIGN) {
-        return fail_foreign(vm_uuid, error);
     }
     Watchdog dog = {.hypervisor = self,
                     .vm_uuid = vm_uuid,

@@ -21,7 +21,7 @@
 #include "common/base/text.h"
 #include "common/base/uuid.h"
 
-#define TO(status) (1u << VM_STATUS_##status)
+#define TO(status) VM_IN(status)
 
 /* Where each status may go. Quarantined is reached from everywhere and leads back to where it came
  * from. */

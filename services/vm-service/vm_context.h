@@ -55,5 +55,10 @@ gint64 vm_host_expiry_ms(const Operation *operation);
 
 /* Whether this is the operation that runs. */
 gboolean vm_is_operation(const VmContext *ctx, const char *operation_id);
+
+/* Sets of statuses, one bit each. At rest: the VM exists, and no domain runs anywhere. */
+#define VM_IN(status) (1u << VM_STATUS_##status)
+#define VM_AT_REST    (VM_IN(CREATED) | VM_IN(STOPPED) | VM_IN(CRASHED))
+
 /* Whether a domain runs or may run on a host while the VM has this status. */
 gboolean vm_status_may_run(VmStatus status);

@@ -39,9 +39,7 @@
 
 enum { LOGIC_VERSION = 1, SENDER_MAX_BYTES = 255 };
 
-#define IN(status) (1u << VM_STATUS_##status)
-#define AT_REST    (IN(CREATED) | IN(STOPPED) | IN(CRASHED))
-#define IN_TRANSIT (IN(STARTING) | IN(STOPPING) | IN(REBOOTING) | IN(MIGRATING))
+#define IN_TRANSIT (VM_IN(STARTING) | VM_IN(STOPPING) | VM_IN(REBOOTING) | VM_IN(MIGRATING))
 
 typedef void (*CommandHandler)(VmContext *ctx, const VmCommand *command);
 
@@ -62,22 +60,22 @@ typedef struct {
 } Row;
 
 static const Row rows[] = {
-    {VM_COMMAND__COMMAND_UPDATE_VM, "UpdateVm", AT_REST, update_vm},
-    {VM_COMMAND__COMMAND_START_VM, "StartVm", AT_REST, vm_start_begin},
-    {VM_COMMAND__COMMAND_STOP_VM, "StopVm", IN(RUNNING) | IN(PAUSED) | IN(UNKNOWN) | IN_TRANSIT,
-     stop_vm},
-    {VM_COMMAND__COMMAND_REBOOT_VM, "RebootVm", IN(RUNNING), vm_reboot_begin},
+    {VM_COMMAND__COMMAND_UPDATE_VM, "UpdateVm", VM_AT_REST, update_vm},
+    {VM_COMMAND__COMMAND_START_VM, "StartVm", VM_AT_REST, vm_start_begin},
+    {VM_COMMAND__COMMAND_STOP_VM, "StopVm",
+     VM_IN(RUNNING) | VM_IN(PAUSED) | VM_IN(UNKNOWN) | IN_TRANSIT, stop_vm},
+    {VM_COMMAND__COMMAND_REBOOT_VM, "RebootVm", VM_IN(RUNNING), vm_reboot_begin},
     {VM_COMMAND__COMMAND_DESTROY_VM, "DestroyVm",
-     AT_REST | IN(RUNNING) | IN(PAUSED) | IN(UNKNOWN) | IN_TRANSIT, destroy_vm},
-    {VM_COMMAND__COMMAND_RECOVER_VM, "RecoverVm", IN(DESTROYED), recover_vm},
-    {VM_COMMAND__COMMAND_EXPUNGE_VM, "ExpungeVm", IN(DESTROYED), vm_expunge_begin},
-    {VM_COMMAND__COMMAND_RESET_NVRAM, "ResetNvram", AT_REST, vm_change_volumes_begin},
-    {VM_COMMAND__COMMAND_ADOPT_VOLUME, "AdoptVolume", AT_REST, vm_change_volumes_begin},
-    {VM_COMMAND__COMMAND_CONFIRM_HOST_DOWN, "ConfirmHostDown", IN(UNKNOWN), confirm_host_down},
-    {VM_COMMAND__COMMAND_RELEASE_QUARANTINE, "ReleaseQuarantine", IN(QUARANTINED), vm_release},
-    {VM_COMMAND__COMMAND_ATTACH_NIC, "AttachNic", IN(RUNNING), vm_attach_nic_begin},
-    {VM_COMMAND__COMMAND_DETACH_NIC, "DetachNic", IN(RUNNING), vm_detach_nic_begin},
-    {VM_COMMAND__COMMAND_MIGRATE_VM, "MigrateVm", IN(RUNNING), NULL},
+     VM_AT_REST | VM_IN(RUNNING) | VM_IN(PAUSED) | VM_IN(UNKNOWN) | IN_TRANSIT, destroy_vm},
+    {VM_COMMAND__COMMAND_RECOVER_VM, "RecoverVm", VM_IN(DESTROYED), recover_vm},
+    {VM_COMMAND__COMMAND_EXPUNGE_VM, "ExpungeVm", VM_IN(DESTROYED), vm_expunge_begin},
+    {VM_COMMAND__COMMAND_RESET_NVRAM, "ResetNvram", VM_AT_REST, vm_change_volumes_begin},
+    {VM_COMMAND__COMMAND_ADOPT_VOLUME, "AdoptVolume", VM_AT_REST, vm_change_volumes_begin},
+    {VM_COMMAND__COMMAND_CONFIRM_HOST_DOWN, "ConfirmHostDown", VM_IN(UNKNOWN), confirm_host_down},
+    {VM_COMMAND__COMMAND_RELEASE_QUARANTINE, "ReleaseQuarantine", VM_IN(QUARANTINED), vm_release},
+    {VM_COMMAND__COMMAND_ATTACH_NIC, "AttachNic", VM_IN(RUNNING), vm_attach_nic_begin},
+    {VM_COMMAND__COMMAND_DETACH_NIC, "DetachNic", VM_IN(RUNNING), vm_detach_nic_begin},
+    {VM_COMMAND__COMMAND_MIGRATE_VM, "MigrateVm", VM_IN(RUNNING), NULL},
 };
 
 static const Row *row_find(VmCommand__CommandCase kind)
@@ -418,6 +416,7 @@ const VbService vm_service = {
     .inputs = inputs,
     .n_inputs = G_N_ELEMENTS(inputs),
     .state_topic = TOPIC_VM_STATE,
+    .state_body = STATE_RECORD__BODY_VM,
     .journal_topic = TOPIC_VM_JOURNAL,
     .step = vm_step,
     .refuse = vm_refuse,

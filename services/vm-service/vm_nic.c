@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "common/base/model.h"
 #include "services/vm-service/vm_spec.h"
 
 /* The NIC's place in the configuration; n_nics: it is not there. */
@@ -128,10 +129,9 @@ static void take_change(VmContext *ctx, const DeviceChanged *changed)
     if (changed->attached == NULL || !nic_add(ctx, vm->spec, changed->attached)) {
         return;
     }
-    for (size_t i = 0; vm->hardware != NULL && i < vm->hardware->n_nics; i++) {
-        if (vm->hardware->nics[i]->index == changed->attached->index) {
-            vm_tell_coercion(ctx, vm->hardware->nics[i]);
-        }
+    const EffectiveNic *nic = model_nic(vm->hardware, changed->attached->index);
+    if (nic != NULL) {
+        vm_tell_coercion(ctx, nic);
     }
 }
 

@@ -11,7 +11,7 @@ static gboolean is_about_current(const VmRecord *vm, const HostReport *report)
     return strcmp(report->host_uuid, vm->host_uuid) == 0 && report->epoch == vm->epoch;
 }
 
-static gboolean says_running(const HostReport *report)
+gboolean vm_report_says_running(const HostReport *report)
 {
     return report->error == NULL && (report->report_case == HOST_REPORT__REPORT_DOMAIN_STARTED ||
                                      report->report_case == HOST_REPORT__REPORT_DEVICE_CHANGED ||
@@ -25,7 +25,8 @@ static gboolean is_stray(const VmRecord *vm, const HostReport *report)
 {
     VmStatus status =
         vm->status == VM_STATUS_QUARANTINED ? vm->status_before_quarantine : vm->status;
-    return says_running(report) && !(is_about_current(vm, report) && vm_status_may_run(status));
+    return vm_report_says_running(report) &&
+           !(is_about_current(vm, report) && vm_status_may_run(status));
 }
 
 static void evict(VmContext *ctx, const HostReport *report)
@@ -45,25 +46,6 @@ static void evict(VmContext *ctx, const HostReport *report)
                        ", which the VM has left; it is stopped there by force",
                        report->host_uuid, ctx->vm_uuid, report->epoch),
             "");
-}
-
-/* What happens to its domain meanwhile decides where a release leads to. */
-static void note_while_quarantined(VmRecord *vm, const HostReport *report)
-{
-    gboolean gone =
-        (report->report_case == HOST_REPORT__REPORT_DOMAIN_STOPPED &&
-         vm_report_says_gone(report)) ||
-        (report->report_case == HOST_REPORT__REPORT_DOMAIN_STARTED && report->error != NULL) ||
-        (report->report_case == HOST_REPORT__REPORT_DOMAIN_OBSERVED && report->error == NULL &&
-         !report->domain_observed->running);
-    if (!vm_status_may_run(vm->status_before_quarantine)) {
-        return;
-    }
-    if (gone) {
-        vm->status_before_quarantine = VM_STATUS_STOPPED;
-    } else if (says_running(report)) {
-        vm->status_before_quarantine = VM_STATUS_RUNNING;
-    }
 }
 
 /* An answer without a body: the host does not know the command, or could not even begin. */
@@ -120,7 +102,7 @@ void vm_on_report(VmContext *ctx, const HostReport *report)
         return;
     }
     if (ctx->vm->status == VM_STATUS_QUARANTINED) {
-        note_while_quarantined(ctx->vm, report);
+        vm_note_while_quarantined(ctx->vm, report);
     }
     switch (report->report_case) {
     case HOST_REPORT__REPORT_DOMAIN_STARTED:

@@ -58,8 +58,16 @@ void vm_on_volume_event(VmContext *ctx, const VolumeEvent *event);
 /* ---- vm_reports.c */
 
 void vm_on_report(VmContext *ctx, const HostReport *report);
+/* Whether a domain runs, by what this report says. */
+gboolean vm_report_says_running(const HostReport *report);
 
 /* ---- vm_runtime.c */
 
 void vm_on_runtime(VmContext *ctx, const RuntimeInput *input);
+
+/* ---- vm_quarantine.c */
+
+void vm_on_poisoned(VmContext *ctx, const Poisoned *poisoned);
+/* A report about the current domain of a VM that is Quarantined. */
+void vm_note_while_quarantined(VmRecord *vm, const HostReport *report);
 void vm_release(VmContext *ctx, const VmCommand *command);

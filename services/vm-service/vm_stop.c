@@ -19,12 +19,6 @@ static gboolean preempt(VmContext *ctx, OperationKind by)
     return nothing_runs;
 }
 
-static gboolean is_at_rest(VmStatus status)
-{
-    return status == VM_STATUS_CREATED || status == VM_STATUS_STOPPED ||
-           status == VM_STATUS_CRASHED;
-}
-
 /* Nothing runs on any host, so there is nobody to ask. */
 static void stop_at_once(VmContext *ctx, const VmCommand *command, OperationKind kind)
 {
@@ -51,7 +45,7 @@ static void stop_domain(VmContext *ctx, StopMode mode)
 void vm_stop_begin(VmContext *ctx, const VmCommand *command, OperationKind kind, StopMode mode)
 {
     VmRecord *vm = ctx->vm;
-    if (preempt(ctx, kind) || is_at_rest(vm->status)) {
+    if (preempt(ctx, kind) || ((1u << vm->status) & VM_AT_REST) != 0) {
         stop_at_once(ctx, command, kind);
         return;
     }

@@ -481,6 +481,7 @@ const VbService volume_service = {
     .inputs = inputs,
     .n_inputs = G_N_ELEMENTS(inputs),
     .state_topic = TOPIC_VOLUME_STATE,
+    .state_body = STATE_RECORD__BODY_VOLUMES,
     .journal_topic = TOPIC_VOLUME_JOURNAL,
     .step = volume_step,
 };

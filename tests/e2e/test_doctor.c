@@ -6,14 +6,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <librdkafka/rdkafka.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/lib/kafka_admin.h"
 #include "tests/lib/lab_guest.h"
 #include "tests/lib/stack_vm.h"
-
-enum { ADMIN_MS = 60000 };
 
 static Stack *stack;
 
@@ -123,15 +121,7 @@ static void topic_delete(const char *name)
         rd_kafka_conf_set(conf, "bootstrap.servers", lab_env("BOOTSTRAP"), text, sizeof(text)),
         RD_KAFKA_CONF_OK);
     rd_kafka_t *handle = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(handle);
-    rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(name);
-    rd_kafka_DeleteTopics(handle, &topic, 1, NULL, queue);
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, ADMIN_MS);
-    assert_non_null(event);
-    assert_int_equal(rd_kafka_event_error(event), RD_KAFKA_RESP_ERR_NO_ERROR);
-    rd_kafka_event_destroy(event);
-    rd_kafka_DeleteTopic_destroy(topic);
-    rd_kafka_queue_destroy(queue);
+    admin_topic_delete(handle, name);
     rd_kafka_destroy(handle);
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/model.h"
 #include "tests/lib/lab_effects.h"
 
 enum {
@@ -168,7 +169,7 @@ static gboolean nic_runs(const Running *running, guint32 index)
     VbDomainFacts facts;
     assert_true(host.hypervisor->look(host.hypervisor, running->guest->arena,
                                       running->guest->vm->vm_uuid, &facts, NULL));
-    return facts.presence == DOMAIN_OURS && hardware_nic(facts.hardware, index) != NULL;
+    return facts.presence == DOMAIN_OURS && model_nic(facts.hardware, index) != NULL;
 }
 
 static void assert_nic(const Running *running, guint32 index, gboolean there)
@@ -215,7 +216,7 @@ static void nics_come_and_go(void **state)
     for (size_t i = 0; i < G_N_ELEMENTS(machines); i++) {
         Running running = running_new(GUEST_EJECTS, machines[i], TRUE);
         attach(&running, NIC, NIC_TYPE_VHOST_USER);
-        const EffectiveNic *nic = hardware_nic(running.hardware, NIC);
+        const EffectiveNic *nic = model_nic(running.hardware, NIC);
         assert_int_equal(nic->asked_model, NIC_MODEL_E1000); /* The guest is a Windows. */
         assert_int_equal(nic->effective_model, NIC_MODEL_VIRTIO);
         assert_true(nic->coerced);
@@ -225,7 +226,7 @@ static void nics_come_and_go(void **state)
         attach(&running, NIC, NIC_TYPE_VHOST_USER); /* Twice is once. */
         assert_string_equal(place_of(&running, NIC), place);
         attach(&running, NIC + 1, NIC_TYPE_USER);
-        assert_int_equal(hardware_nic(running.hardware, NIC + 1)->effective_model, NIC_MODEL_E1000);
+        assert_int_equal(model_nic(running.hardware, NIC + 1)->effective_model, NIC_MODEL_E1000);
         assert_true(nic_runs(&running, NIC + 1));
         assert_int_equal(running.hardware->n_nics, 3);
 
@@ -403,7 +404,7 @@ static gboolean is_changing(gpointer data)
     look->looked = host.hypervisor->look(host.hypervisor, arena, look->running->guest->vm->vm_uuid,
                                          &facts, NULL);
     return !look->looked || (facts.presence == DOMAIN_OURS && facts.changing &&
-                             hardware_nic(facts.hardware, NIC) != NULL);
+                             model_nic(facts.hardware, NIC) != NULL);
 }
 
 static void stuck_start(void)

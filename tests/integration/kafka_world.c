@@ -17,6 +17,7 @@
 #include "common/bus/bus_topics.h"
 #include "common/runtime/log.h"
 #include "tests/lib/echo_service.h"
+#include "tests/lib/kafka_admin.h"
 
 /* ---- Set up */
 
@@ -132,83 +133,10 @@ void world_topic(World *world, VbTopic topic, int n_partitions)
     world_until(is_shown, &shown);
 }
 
-/* The broker's word, which must be no error. */
-static rd_kafka_event_t *answer_of(rd_kafka_queue_t *queue)
+void world_topic_delete(World *world, VbTopic topic, const char *host_uuid)
 {
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, WORLD_WAIT_MS);
-    assert_non_null(event);
-    if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        fail_msg("%s: %s", rd_kafka_event_name(event), rd_kafka_event_error_string(event));
-    }
-    rd_kafka_queue_destroy(queue);
-    return event;
-}
-
-void world_topic_delete(World *world, VbTopic topic)
-{
-    size_t n = 0;
-    g_autofree char *name = topic_name(world->prefix, topic, NULL);
-    rd_kafka_DeleteTopic_t *deletion = rd_kafka_DeleteTopic_new(name);
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(world->producer);
-    rd_kafka_DeleteTopics(world->producer, &deletion, 1, NULL, queue);
-    rd_kafka_event_t *event = answer_of(queue);
-    const rd_kafka_topic_result_t **results =
-        rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &n);
-    assert_int_equal(n, 1);
-    assert_int_equal(rd_kafka_topic_result_error(results[0]), RD_KAFKA_RESP_ERR_NO_ERROR);
-    rd_kafka_event_destroy(event);
-    rd_kafka_DeleteTopic_destroy(deletion);
-}
-
-/* ---- A topic's settings */
-
-static void resource_expect_good(const rd_kafka_ConfigResource_t **resources, size_t n)
-{
-    assert_int_equal(n, 1);
-    if (rd_kafka_ConfigResource_error(resources[0]) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        fail_msg("%s: %s", rd_kafka_ConfigResource_name(resources[0]),
-                 rd_kafka_ConfigResource_error_string(resources[0]));
-    }
-}
-
-/* What else was set for this topic: to change one setting is to say all of them again. */
-static void settings_copy(World *world, rd_kafka_ConfigResource_t *topic, const char *but)
-{
-    size_t n = 0;
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(world->producer);
-    rd_kafka_DescribeConfigs(world->producer, &topic, 1, NULL, queue);
-    rd_kafka_event_t *event = answer_of(queue);
-    const rd_kafka_ConfigResource_t **resources =
-        rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(event), &n);
-    resource_expect_good(resources, n);
-    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resources[0], &n);
-    for (size_t i = 0; i < n; i++) {
-        const char *name = rd_kafka_ConfigEntry_name(entries[i]);
-        if (rd_kafka_ConfigEntry_source(entries[i]) ==
-                RD_KAFKA_CONFIG_SOURCE_DYNAMIC_TOPIC_CONFIG &&
-            strcmp(name, but) != 0) {
-            rd_kafka_ConfigResource_set_config(topic, name, rd_kafka_ConfigEntry_value(entries[i]));
-        }
-    }
-    rd_kafka_event_destroy(event);
-}
-
-static void topic_set(World *world, VbTopic topic, const char *name, const char *value)
-{
-    size_t n = 0;
-    g_autofree char *topic_text = topic_name(world->prefix, topic, NULL);
-    rd_kafka_ConfigResource_t *resource =
-        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic_text);
-    settings_copy(world, resource, name);
-    rd_kafka_ConfigResource_set_config(resource, name, value);
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(world->producer);
-    rd_kafka_AlterConfigs(world->producer, &resource, 1, NULL, queue);
-    rd_kafka_event_t *event = answer_of(queue);
-    const rd_kafka_ConfigResource_t **resources =
-        rd_kafka_AlterConfigs_result_resources(rd_kafka_event_AlterConfigs_result(event), &n);
-    resource_expect_good(resources, n);
-    rd_kafka_event_destroy(event);
-    rd_kafka_ConfigResource_destroy(resource);
+    g_autofree char *name = topic_name(world->prefix, topic, host_uuid);
+    admin_topic_delete(world->producer, name);
 }
 
 /* ---- The client */
@@ -413,7 +341,8 @@ static gboolean is_of_producers_time(void *user)
 void world_topic_keep_times(World *world, VbTopic topic, int partition)
 {
     Probe probe = {.world = world, .topic = topic, .partition = partition};
-    topic_set(world, topic, "message.timestamp.type", "CreateTime");
+    g_autofree char *name = topic_name(world->prefix, topic, NULL);
+    admin_topic_set(world->producer, name, "message.timestamp.type", "CreateTime");
     world_until(is_of_producers_time, &probe);
 }
 

@@ -35,7 +35,7 @@ void world_topics(World *world);
 void world_free(World *world);
 /* One topic. */
 void world_topic(World *world, VbTopic topic, int n_partitions);
-void world_topic_delete(World *world, VbTopic topic);
+void world_topic_delete(World *world, VbTopic topic, const char *host_uuid);
 /* From now on the topic keeps its producers' times. True of the partition when this returns: its last
  * record, which is garbage, is the first that has its producer's time. */
 void world_topic_keep_times(World *world, VbTopic topic, int partition);

@@ -11,7 +11,7 @@
 #include "services/host-agent/agent_bus.h"
 #include "tests/integration/kafka_world.h"
 
-enum { N_COMMANDS = 3, ADMIN_MS = 30000 };
+enum { N_COMMANDS = 3 };
 
 static void on_fate(void *data, const char *vm_uuid, gboolean delivered)
 {
@@ -51,20 +51,6 @@ static void send_commands(World *world, const char *name)
             RD_KAFKA_RESP_ERR_NO_ERROR);
     }
     world_flush(world);
-}
-
-static void delete_topic(World *world)
-{
-    g_autofree char *name = topic_of(world);
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(world->producer);
-    rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(name);
-    rd_kafka_DeleteTopics(world->producer, &topic, 1, NULL, queue);
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, ADMIN_MS);
-    assert_non_null(event);
-    assert_int_equal(rd_kafka_event_error(event), RD_KAFKA_RESP_ERR_NO_ERROR);
-    rd_kafka_event_destroy(event);
-    rd_kafka_DeleteTopic_destroy(topic);
-    rd_kafka_queue_destroy(queue);
 }
 
 /* What can be asked of a topic that was made this moment is asked until it answers, as the agent
@@ -107,7 +93,7 @@ static void topic_that_others_made_again_is_another_though_it_is_longer(void **s
     VbAgentBus *bus = bus_new(world);
     send_commands(world, "old");
     assert_false(open_topic(bus, 0, "old-0").is_another);
-    delete_topic(world);
+    world_topic_delete(world, TOPIC_HOST_COMMANDS, HOST_A);
     GError *error = NULL;
     assert_true(bus_topics_create_host(world->producer, world->prefix, HOST_A, 1, NULL, &error));
     send_commands(world, "new");
@@ -122,7 +108,7 @@ static void topic_that_the_agent_made_is_another(void **state)
     World *world = *state;
     VbAgentBus *bus = bus_new(world);
     assert_false(open_topic(bus, -1, NULL).is_another);
-    delete_topic(world);
+    world_topic_delete(world, TOPIC_HOST_COMMANDS, HOST_A);
     VbAgentTopic topic = open_topic(bus, -1, NULL);
     assert_true(topic.is_another);
     assert_int_equal(topic.start, 0);

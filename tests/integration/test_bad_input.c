@@ -21,6 +21,7 @@
 #include "common/bus/envelope.h"
 #include "services/host-agent/agent_bus.h"
 #include "tests/integration/real_services.h"
+#include "tests/lib/kafka_admin.h"
 
 enum {
     MIB = 1024 * 1024,
@@ -158,17 +159,7 @@ static VmCommand *create_command(World *world, const char *vm)
 static void topic_widen(Bad *bad, VbTopic topic, const char *host_uuid)
 {
     g_autofree char *name = topic_name(bad->world->prefix, topic, host_uuid);
-    rd_kafka_ConfigResource_t *resource =
-        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name);
-    rd_kafka_ConfigResource_set_config(resource, "max.message.bytes", "16777216");
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(bad->raw);
-    rd_kafka_AlterConfigs(bad->raw, &resource, 1, NULL, queue);
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, WORLD_WAIT_MS);
-    assert_non_null(event);
-    assert_int_equal(rd_kafka_event_error(event), RD_KAFKA_RESP_ERR_NO_ERROR);
-    rd_kafka_event_destroy(event);
-    rd_kafka_queue_destroy(queue);
-    rd_kafka_ConfigResource_destroy(resource);
+    admin_topic_set(bad->raw, name, "max.message.bytes", "16777216");
 }
 
 static void case_free(void *data)

@@ -553,7 +553,7 @@ static void topic_deleted_under_a_service(void **state)
     Process *service = process_start_with(world, PROGRAM_VM_SERVICE, "i1",
                                           "--kafka.topic.metadata.refresh.interval.ms=2000");
     assert_int_equal(ask(world, 1, vm), ERROR_CODE_VM_NOT_FOUND);
-    world_topic_delete(world, TOPIC_VM_REPORTS);
+    world_topic_delete(world, TOPIC_VM_REPORTS, NULL);
     g_autofree char *ready = process_await_page(service, "/readyz", words);
     assert_non_null(strstr(ready, "halted: "));
     assert_true(process_metric(service, "virtbus_halted") == 1);

@@ -196,6 +196,7 @@ const VbService echo_service = {.name = "echo-service",
                                 .inputs = inputs,
                                 .n_inputs = G_N_ELEMENTS(inputs),
                                 .state_topic = TOPIC_VM_STATE,
+                                .state_body = STATE_RECORD__BODY_VM,
                                 .journal_topic = TOPIC_VM_JOURNAL,
                                 .step = echo_step,
                                 .refuse = echo_refuse};

@@ -253,6 +253,14 @@ static HostReport *sent_stopped(World *w, StopReason reason)
     return report;
 }
 
+/* A look finds no domain; it is cleaned up after, and its end told. */
+static HostReport *found_gone(World *w, StopReason reason)
+{
+    looked(w, DOMAIN_NONE, 0);
+    done(w, (VbEffectResult){0});
+    return sent_stopped(w, reason);
+}
+
 static void expect_silent(World *w)
 {
     assert_int_equal(w->vm->n_outbox, 0);
@@ -653,9 +661,7 @@ static void guest_that_ends_just_after_its_deadline_is_looked_after(void **state
     failed(w, ERROR_CODE_GUEST_DID_NOT_STOP);
     sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_GUEST_DID_NOT_STOP);
     expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
-    looked(w, DOMAIN_NONE, 0);
-    done(w, (VbEffectResult){0});
-    HostReport *report = sent_stopped(w, STOP_REASON_GUEST_SHUTDOWN);
+    HostReport *report = found_gone(w, STOP_REASON_GUEST_SHUTDOWN);
     assert_string_equal(report->operation_id, "");
 }
 
@@ -794,9 +800,7 @@ static void state_that_is_not_on_disk_is_tried_again_by_itself(void **state)
         left(w, ERROR_CODE_STORAGE_IO, LEFT_FILES);
         sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_STORAGE_IO);
         again(w);
-        looked(w, DOMAIN_NONE, 0);
-        done(w, (VbEffectResult){0});
-        sent_stopped(w, STOP_REASON_NOT_RUNNING);
+        found_gone(w, STOP_REASON_NOT_RUNNING);
         assert_int_equal(w->vm->n_ports, 0);
         assert_false(host_vm_wants_look(w->vm));
     }
@@ -1217,9 +1221,7 @@ static void foreign_domain_is_looked_after_until_it_is_gone(void **state)
     left(w, ERROR_CODE_STORAGE_IO, LEFT_FILES);
     sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_STORAGE_IO);
     again(w);
-    looked(w, DOMAIN_NONE, 0);
-    done(w, (VbEffectResult){0});
-    sent_stopped(w, STOP_REASON_NOT_RUNNING);
+    found_gone(w, STOP_REASON_NOT_RUNNING);
     assert_false(host_vm_wants_look(w->vm));
     expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
 }
@@ -1237,9 +1239,7 @@ static void foreign_domain_under_a_command_is_looked_after(void **state)
     looked(w, DOMAIN_FOREIGN, 0);
     expect_silent(w);
     again(w);
-    looked(w, DOMAIN_NONE, 0);
-    done(w, (VbEffectResult){0});
-    assert_int_equal(sent_stopped(w, STOP_REASON_NOT_RUNNING)->epoch, 3);
+    assert_int_equal(found_gone(w, STOP_REASON_NOT_RUNNING)->epoch, 3);
     run(w, 4);
     give(w, start_command(w, 4, 0));
     looked(w, DOMAIN_FOREIGN, 0);
@@ -1512,9 +1512,7 @@ static void loose_port_of_a_domain_that_ends_while_it_is_unplugged(void **state)
     domain_event(w, DOMAIN_EVENT_STOPPED, STOP_REASON_CRASHED);
     failed(w, ERROR_CODE_OVS_UNAVAILABLE);
     expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
-    looked(w, DOMAIN_NONE, 0);
-    done(w, (VbEffectResult){0});
-    sent_stopped(w, STOP_REASON_CRASHED);
+    found_gone(w, STOP_REASON_CRASHED);
     expect_ports(w, "", "");
 }
 
@@ -1611,9 +1609,7 @@ static void end_of_the_domain_is_told_after_the_answer(void **state)
     changed(w, NIC_THERE);
     sent_change(w, ERROR_CODE_UNSPECIFIED);
     expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
-    looked(w, DOMAIN_NONE, 0);
-    done(w, (VbEffectResult){0});
-    sent_stopped(w, STOP_REASON_GUEST_SHUTDOWN);
+    found_gone(w, STOP_REASON_GUEST_SHUTDOWN);
     expect_ports(w, "", "");
 }
 
@@ -1629,9 +1625,7 @@ static void preempted_attach_has_ended_the_domain(void **state)
     sent_change(w, ERROR_CODE_PREEMPTED);
     expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
     domain_event(w, DOMAIN_EVENT_STOPPED, STOP_REASON_OUTSIDE);
-    looked(w, DOMAIN_NONE, 0);
-    done(w, (VbEffectResult){0});
-    sent_stopped(w, STOP_REASON_REQUESTED);
+    found_gone(w, STOP_REASON_REQUESTED);
     expect_ports(w, "", "");
 }
 
@@ -1762,9 +1756,7 @@ static void removal_ends_with_its_domain(void **state)
     expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
     sent(w);
     removed(w, 1);
-    looked(w, DOMAIN_NONE, 0);
-    done(w, (VbEffectResult){0});
-    sent_stopped(w, STOP_REASON_NOT_RUNNING);
+    found_gone(w, STOP_REASON_NOT_RUNNING);
     expect_silent(w);
     assert_int_equal(w->vm->n_removed_nics, 0);
     run(w, 3);

@@ -24,8 +24,7 @@ static const VbProgram program = {.name = "virtbusctl",
                                   .summary = "Commands virtual machines over Kafka.",
                                   .options = own_table};
 
-static gboolean usage(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static gboolean usage(GError **error, const char *format, ...)
+gboolean args_usage(GError **error, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -78,7 +77,7 @@ static gboolean take_kafka_arguments(Ctl *ctl, GError **error)
         }
         gboolean is_whole = strchr(argument, '=') != NULL;
         if (!is_whole && i + 1 == ctl->argc) {
-            return usage(error, "%s: a value must follow, as %s=VALUE", argument, argument);
+            return args_usage(error, "%s: a value must follow, as %s=VALUE", argument, argument);
         }
         g_ptr_array_add(ctl->kafka_arguments,
                         is_whole ? g_strdup(argument)
@@ -148,14 +147,15 @@ static gboolean command_unknown(const char *first, const char *second, GError **
 {
     g_autofree char *seconds = second_words(first);
     if (*second == '\0' && *seconds != '\0') {
-        return usage(error, "\"%s\" needs one more word: %s", first, seconds);
+        return args_usage(error, "\"%s\" needs one more word: %s", first, seconds);
     }
     g_autofree char *given = g_strdup_printf("%s%s%s", first, *second != '\0' ? " " : "", second);
     const char *nearest = command_nearest(given, first);
     if (nearest != NULL) {
-        return usage(error, "there is no command \"%s\"; did you mean \"%s\"?", given, nearest);
+        return args_usage(error, "there is no command \"%s\"; did you mean \"%s\"?", given,
+                          nearest);
     }
-    return usage(error, "there is no command \"%s\"; virtbusctl --help lists them", given);
+    return args_usage(error, "there is no command \"%s\"; virtbusctl --help lists them", given);
 }
 
 static gboolean find_command(Ctl *ctl, GError **error)
@@ -168,7 +168,7 @@ static gboolean find_command(Ctl *ctl, GError **error)
     }
     const char *first = ctl->argc > 1 ? ctl->argv[1] : "";
     const char *second = ctl->argc > 2 ? ctl->argv[2] : "";
-    return *first == '\0' ? usage(error, "a command is missing; virtbusctl --help lists them")
+    return *first == '\0' ? args_usage(error, "a command is missing; virtbusctl --help lists them")
                           : command_unknown(first, second, error);
 }
 
@@ -196,9 +196,9 @@ static gboolean options_refuse(const GError *cause, const CtlFlags *groups, cons
         given[strcspn(given, "=")] = '\0';
         nearest = suggest_nearest(given, (const char *const *)known->pdata);
     }
-    return nearest != NULL
-               ? usage(error, "%s; did you mean --%s?", cause->message, nearest)
-               : usage(error, "%s; virtbusctl %s--help lists the options", cause->message, help);
+    return nearest != NULL ? args_usage(error, "%s; did you mean --%s?", cause->message, nearest)
+                           : args_usage(error, "%s; virtbusctl %s--help lists the options",
+                                        cause->message, help);
 }
 
 gboolean args_begin(Ctl *ctl, int argc, char **argv, GError **error)
@@ -260,9 +260,9 @@ static gboolean load_options(Ctl *ctl, GError **error)
     if (!options_load(ctl->options, (int)arguments->len, (char **)arguments->pdata,
                       (const char *const *)environment, &cause)) {
         return g_error_matches(cause, VB_OPTIONS_ERROR, VB_OPTIONS_ERROR_MISSING)
-                   ? usage(error, "no broker is named: give --bootstrap HOST:PORT, or set "
-                                  "VIRTBUS_BOOTSTRAP")
-                   : usage(error, "%s", cause->message);
+                   ? args_usage(error, "no broker is named: give --bootstrap HOST:PORT, or set "
+                                       "VIRTBUS_BOOTSTRAP")
+                   : args_usage(error, "%s", cause->message);
     }
     ctl->timeout_ms = options_get_duration_ms(ctl->options, "timeout");
     return TRUE;
@@ -284,13 +284,13 @@ static gboolean words_take(Ctl *ctl, guint n_words, char ***ret_words, GError **
     const CtlCommand *command = ctl->command;
     if (n_given < n_words) {
         g_autofree char *name = argument_name(command, n_given);
-        return usage(error, "%s is missing; the usage is: virtbusctl %s %s", name, command->words,
-                     command->arguments);
+        return args_usage(error, "%s is missing; the usage is: virtbusctl %s %s", name,
+                          command->words, command->arguments);
     }
     if (n_given > n_words) {
-        return usage(error, "\"%s\" is one word too many; the usage is: virtbusctl %s%s%s",
-                     ctl->argv[first + (int)n_words], command->words,
-                     *command->arguments != '\0' ? " " : "", command->arguments);
+        return args_usage(error, "\"%s\" is one word too many; the usage is: virtbusctl %s%s%s",
+                          ctl->argv[first + (int)n_words], command->words,
+                          *command->arguments != '\0' ? " " : "", command->arguments);
     }
     if (ret_words != NULL) {
         *ret_words = g_new0(char *, n_words + 1);
@@ -344,9 +344,9 @@ gboolean args_parse_groups(Ctl *ctl, const CtlFlags *groups, guint n_words, char
         return FALSE;
     }
     if (ctl->request_id != NULL && !uuid_is_valid(ctl->request_id)) {
-        return usage(error,
-                     "--request-id: \"%s\" is no uuid: 36 characters, lower case, with dashes",
-                     ctl->request_id);
+        return args_usage(error,
+                          "--request-id: \"%s\" is no uuid: 36 characters, lower case, with dashes",
+                          ctl->request_id);
     }
     if (!load_options(ctl, error)) {
         return FALSE;
@@ -397,7 +397,7 @@ static gboolean option_parse(const char *flag, VbOptionType type, gint64 min, gi
     const VbOption option = {.name = flag, .type = type, .min = min, .max = max};
     g_autofree char *allowed = NULL;
     return options_value_parse(&option, text, ret_number, &allowed) ||
-           usage(error, "%s: \"%s\" is not allowed; allowed: %s", flag, text, allowed);
+           args_usage(error, "%s: \"%s\" is not allowed; allowed: %s", flag, text, allowed);
 }
 
 gboolean args_size(const char *flag, const char *text, guint64 *ret_bytes, GError **error)

@@ -8,6 +8,9 @@
 
 #include "tools/virtbusctl/ctl.h"
 
+/* CTL_USAGE with this text; FALSE. */
+gboolean args_usage(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
 void args_clear(Ctl *ctl);
 
 /* Reads the global flags in front of the words, and finds the command; NULL command and no error:

@@ -28,16 +28,6 @@ void spec_flags_clear(SpecFlags *flags)
     }
 }
 
-static gboolean G_GNUC_PRINTF(2, 3) usage(GError **error, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    g_autofree char *text = g_strdup_vprintf(format, args);
-    va_end(args);
-    g_set_error_literal(error, CTL_ERROR, CTL_USAGE, text);
-    return FALSE;
-}
-
 /* ---- Words of an enum */
 
 static char *words_make(const ProtobufCEnumDescriptor *type, gboolean has_default,
@@ -73,7 +63,7 @@ static gboolean enum_read(const char *flag, const ProtobufCEnumDescriptor *type,
         return TRUE;
     }
     g_autofree char *words = words_make(type, has_default, ", ");
-    return usage(error, "%s: \"%s\" is not known; known are %s", flag, text, words);
+    return args_usage(error, "%s: \"%s\" is not known; known are %s", flag, text, words);
 }
 
 /* ---- "FIRST,KEY=VALUE,KEY=VALUE": one table says which keys there are and what they set. */
@@ -201,7 +191,7 @@ static gboolean key_refuse(const Kind *kind, const char *what, const char *text,
     for (size_t i = 0; i < kind->n_keys; i++) {
         g_string_append_printf(known, "%s%s", i > 0 ? ", " : "", kind->keys[i].name);
     }
-    return usage(error, "%s: \"%s\" %s; known are %s", kind->flag, text, what, known->str);
+    return args_usage(error, "%s: \"%s\" %s; known are %s", kind->flag, text, what, known->str);
 }
 
 static const Key *key_find(const Kind *kind, const char *name)
@@ -340,7 +330,7 @@ static gboolean devices_remove(const Kind *kind, char **texts, gboolean is_repea
         }
         void *gone = device_find(kind, *n, devices, index);
         if (gone == NULL && !is_repeated) {
-            return usage(error, "%s: the VM has no %s with index %u", flag, kind->noun, index);
+            return args_usage(error, "%s: the VM has no %s with index %u", flag, kind->noun, index);
         }
         size_t left = 0;
         for (size_t i = 0; i < *n; i++) {
@@ -397,7 +387,7 @@ static gboolean storage_read(VbArena *arena, const char *text, VmSpec *spec, GEr
 {
     const char *colon = strrchr(text, ':');
     if (colon == NULL || colon == text) {
-        return usage(error, "--storage: \"%s\" is not NAME:TYPE, such as main:local", text);
+        return args_usage(error, "--storage: \"%s\" is not NAME:TYPE, such as main:local", text);
     }
     g_autofree char *name = g_strndup(text, (gsize)(colon - text));
     spec->storage = ARENA_MSG(arena, storage_ref);
@@ -423,8 +413,8 @@ static gboolean tpm_apply(VbArena *arena, const SpecFlags *flags, VmSpec *spec, 
         return TRUE;
     }
     if (flags->no_tpm) {
-        return usage(error, "--no-tpm and %s exclude each other",
-                     flags->tpm ? "--tpm" : "--tpm-model");
+        return args_usage(error, "--no-tpm and %s exclude each other",
+                          flags->tpm ? "--tpm" : "--tpm-model");
     }
     if (spec->tpm == NULL) {
         spec->tpm = ARENA_MSG(arena, tpm_spec);
@@ -439,7 +429,7 @@ static gboolean switch_apply(const char *name, gboolean on, gboolean off, protob
                              GError **error)
 {
     if (on && off) {
-        return usage(error, "--%s and --no-%s exclude each other", name, name);
+        return args_usage(error, "--%s and --no-%s exclude each other", name, name);
     }
     *field = on || (*field && !off);
     return TRUE;
