@@ -423,11 +423,14 @@ static void step_command(Context *c)
     if (c->input->offset <= vm->last_offset || vm->phase != HOST_PHASE_IDLE) {
         return;
     }
+    /* A deletion does not bring a forgotten VM back, nor one of which nothing is kept any more: a
+     * failed deletion is tried again long after the VM was expunged. */
+    gboolean is_unknown = vm->last_offset < 0 && vm->epoch == 0 && !vm->domain_expected;
+    vm->forgotten = (vm->forgotten || is_unknown) &&
+                    command->command_case == HOST_COMMAND__COMMAND_DELETE_VOLUMES;
     vm->last_offset = c->input->offset;
     vm->last_report = NULL;
     vm->command = arena_copy(c->arena, command);
-    /* A deletion does not bring a forgotten VM back. */
-    vm->forgotten = vm->forgotten && command->command_case == HOST_COMMAND__COMMAND_DELETE_VOLUMES;
     if (is_stale(vm, command)) {
         answer_empty(c, error_make(c->arena, ERROR_CODE_STALE_EPOCH,
                                    "operation %s for VM %s has epoch %" G_GUINT64_FORMAT

@@ -49,16 +49,31 @@ static char *path_of(VbJournal *journal, const char *vm_uuid, const char *suffix
     return g_strdup_printf("%s/%s.vm%s", journal->dir, vm_uuid, suffix);
 }
 
-static gboolean dir_sync(VbJournal *journal, GError **error)
+static gboolean folder_sync(VbJournal *journal, const char *path, GError **error)
 {
     VbFiles *files = journal->files;
-    int fd = files->open(files, journal->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    int fd = files->open(files, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd < 0) {
-        return fail(error, "open the folder of", journal->dir);
+        return fail(error, "open the folder of", path);
     }
-    gboolean synced = files->fsync(files, fd) == 0 || fail(error, "sync", journal->dir);
+    gboolean synced = files->fsync(files, fd) == 0 || fail(error, "sync", path);
     files->close(files, fd);
     return synced;
+}
+
+static gboolean dir_sync(VbJournal *journal, GError **error)
+{
+    return folder_sync(journal, journal->dir, error);
+}
+
+/* The folder's own name, too, must outlive a power failure: all that is in it goes with it. */
+static gboolean dir_make(VbJournal *journal, GError **error)
+{
+    g_autofree char *parent = g_path_get_dirname(journal->dir);
+    if (journal->files->mkdir(journal->files, journal->dir, 0700) != 0 && errno != EEXIST) {
+        return fail(error, "make the folder of", journal->dir);
+    }
+    return folder_sync(journal, parent, error);
 }
 
 /* --- Save */
@@ -249,8 +264,8 @@ static gboolean entry_load(VbJournal *journal, const char *name, VbJournalFound 
 gboolean journal_load(VbJournal *journal, VbJournalFound found, void *data, GError **error)
 {
     VbFiles *files = journal->files;
-    if (files->mkdir(files, journal->dir, 0700) != 0 && errno != EEXIST) {
-        return fail(error, "make the folder of", journal->dir);
+    if (!dir_make(journal, error)) {
+        return FALSE;
     }
     g_auto(GStrv) names = files->list(files, journal->dir);
     if (names == NULL) {

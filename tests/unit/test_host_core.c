@@ -909,6 +909,28 @@ static void forgotten_only_once_all_is_gone(void **state)
     assert_false(w->vm->forgotten);
 }
 
+static void deletion_keeps_nothing_of_an_unknown_vm(void **state)
+{
+    World *w = *state;
+    give(w, delete_command(w, 3));
+    done(w, (VbEffectResult){0});
+    sent(w);
+    assert_true(w->vm->forgotten);
+    give(w, create_command(w, 4, 0));
+    assert_false(w->vm->forgotten);
+}
+
+static void deletion_forgets_no_domain_that_was_found(void **state)
+{
+    World *w = *state;
+    look(w);
+    looked(w, DOMAIN_OURS, 3); /* Its journal was lost. */
+    sent(w);
+    give(w, delete_command(w, 3));
+    assert_true(w->vm->domain_expected);
+    assert_false(w->vm->forgotten);
+}
+
 static void forgetting_ends_where_another_domain_stands(void **state)
 {
     static const ErrorCode rows[] = {ERROR_CODE_STALE_EPOCH, ERROR_CODE_FOREIGN_DOMAIN};
@@ -1821,6 +1843,8 @@ int main(void)
         ROW(volumes_are_answered_with_each_result),
         ROW(deletion_waits_for_the_end_of_the_domain),
         ROW(forgotten_only_once_all_is_gone),
+        ROW(deletion_keeps_nothing_of_an_unknown_vm),
+        ROW(deletion_forgets_no_domain_that_was_found),
         ROW(forgetting_ends_where_another_domain_stands),
         ROW(unsupported_and_unknown_commands_are_refused),
         ROW(crash_during_start_found_running),

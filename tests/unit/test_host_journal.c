@@ -21,6 +21,7 @@ typedef struct {
     VbFiles files;
     int changes_left; /* -1: no limit. */
     GString *calls;   /* What was done, in order. */
+    GString *synced;  /* Paths of what was synced, one a line. */
 } DyingFiles;
 
 static DyingFiles dying;
@@ -57,6 +58,9 @@ static ssize_t dying_write(VbFiles *self, int fd, const void *bytes, size_t size
 static int dying_fsync(VbFiles *self, int fd)
 {
     (void)self;
+    g_autofree char *link = g_strdup_printf("/proc/self/fd/%d", fd);
+    g_autofree char *path = g_file_read_link(link, NULL);
+    g_string_append_printf(dying.synced, "%s\n", path);
     return alive("fsync") ? files_posix()->fsync(files_posix(), fd) : die();
 }
 
@@ -83,6 +87,7 @@ static int set_up(void **state)
     dying.files.rename = dying_rename;
     dying.changes_left = -1;
     dying.calls = g_string_new(NULL);
+    dying.synced = g_string_new(NULL);
     w->journal = journal_new(&dying.files, w->dir);
     w->found =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_bytes_unref);
@@ -103,6 +108,7 @@ static int tear_down(void **state)
     g_rmdir(parent);
     g_hash_table_unref(w->found);
     g_string_free(dying.calls, TRUE);
+    g_string_free(dying.synced, TRUE);
     journal_free(w->journal);
     g_free(w->dir);
     g_free(w);
@@ -191,6 +197,18 @@ static void saved_records_are_loaded(void **state)
     assert_int_equal(g_hash_table_size(w->found), 2);
     assert_int_equal(offset_found(w, VM), 2);
     assert_int_equal(offset_found(w, OTHER), 7);
+}
+
+static void folder_itself_outlives_a_power_failure(void **state)
+{
+    World *w = *state;
+    g_autofree char *parent = g_path_get_dirname(w->dir);
+    g_autofree char *line = g_strdup_printf("%s\n", parent);
+    load(w);
+    assert_non_null(strstr(dying.synced->str, line));
+    g_string_truncate(dying.synced, 0);
+    load(w); /* The one before may have died between mkdir and fsync. */
+    assert_non_null(strstr(dying.synced->str, line));
 }
 
 static void save_syncs_the_file_before_and_the_folder_after_the_rename(void **state)
@@ -311,6 +329,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ROW(saved_records_are_loaded),
+        ROW(folder_itself_outlives_a_power_failure),
         ROW(save_syncs_the_file_before_and_the_folder_after_the_rename),
         ROW(removed_record_is_gone_with_what_was_set_aside),
         ROW(save_cut_off_anywhere_leaves_the_old_or_the_new_record),
