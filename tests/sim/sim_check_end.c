@@ -1,0 +1,159 @@
+/* I10: when all is calm, domains, ports and files are what the committed states say.
+ *
+ * What the design allows, and so does this: whom somebody's by-hand domain stands in the way, or
+ * whose host has lost its journal or its commands, may stay Unknown until a person decides. What a
+ * host keeps of an expunged VM is only removed if the command to forget it could reach the host. */
+#include <string.h>
+
+#include "common/base/text.h"
+#include "tests/sim/sim_check.h"
+
+/* What one host has. */
+typedef struct {
+    SimCheck *check;
+    guint host;
+    guint *n_domains;   /* By VM, on all hosts. */
+    guint64 *ports;     /* By VM, bits of NIC indexes, on this host. */
+    gboolean *in_place; /* By VM: its domain is where and what it must be. */
+} Look;
+
+static gboolean may_run(const CheckVm *vm)
+{
+    return vm->status == VM_STATUS_RUNNING || vm->status == VM_STATUS_PAUSED;
+}
+
+static void look_at_domain(void *data, const SimDomain *domain)
+{
+    Look *look = data;
+    SimCheck *check = look->check;
+    int index = sim_world_vm_index(check->world, domain->vm_uuid);
+    if (index < 0 || !domain->ours) {
+        return;
+    }
+    const CheckVm *vm = &check->vms[index];
+    gboolean here = strcmp(vm->host_uuid, check->world->host_uuids[look->host]) == 0;
+    look->n_domains[index]++;
+    look->in_place[index] = here && domain->epoch == vm->epoch && !domain->starting_up;
+    if ((!may_run(vm) || !look->in_place[index]) && vm->status != VM_STATUS_UNKNOWN) {
+        sim_fail(check->sim, "I10", vm->uuid,
+                 "it is %s at epoch %" G_GUINT64_FORMAT ", and a domain of epoch %" G_GUINT64_FORMAT
+                 " is left on %s%s",
+                 ENUM_LABEL(vm_status, vm->status), vm->epoch, domain->epoch,
+                 sim_world_name(check->world, check->world->host_uuids[look->host]),
+                 domain->starting_up ? ", which never came up" : "");
+    }
+}
+
+static void look_at_port(void *data, const char *vm_uuid, guint nic_index)
+{
+    Look *look = data;
+    SimCheck *check = look->check;
+    int index = sim_world_vm_index(check->world, vm_uuid);
+    const CheckVm *vm = index >= 0 ? &check->vms[index] : NULL;
+    gboolean here = vm != NULL && strcmp(vm->host_uuid, check->world->host_uuids[look->host]) == 0;
+    if (here && nic_index < 64) {
+        look->ports[index] |= G_GUINT64_CONSTANT(1) << nic_index;
+    }
+    if (vm == NULL ||
+        (vm->status != VM_STATUS_UNKNOWN &&
+         (!here || !may_run(vm) || nic_index >= 64 || (vm->vhost_nics >> nic_index & 1) == 0))) {
+        sim_fail(check->sim, "I10", vm_uuid, "it is %s, and the port of its NIC %u is left on %s",
+                 vm != NULL ? ENUM_LABEL(vm_status, vm->status) : "nobody's", nic_index,
+                 sim_world_name(check->world, check->world->host_uuids[look->host]));
+    }
+}
+
+/* ---- Files */
+
+static void look_at_volume_file(const Look *look, const SimFile *file, const char *uuid)
+{
+    SimCheck *check = look->check;
+    const CheckVolume *volume = check_volume_find(check, uuid);
+    const char *host_uuid = check->world->host_uuids[look->host];
+    g_autofree char *name = g_path_get_basename(file->path);
+    if (volume == NULL || volume->gone) {
+        sim_fail(check->sim, "I10", volume != NULL ? check->vms[volume->vm].uuid : NULL,
+                 "%s is left on %s, and no record knows the volume", file->path,
+                 sim_world_name(check->world, host_uuid));
+    } else if (*name == '.' && volume->acknowledged) {
+        sim_fail(check->sim, "I10", check->vms[volume->vm].uuid,
+                 "the temporary file %s is left beside the whole one", file->path);
+    } else if (*volume->host_uuid != '\0' && strcmp(volume->host_uuid, host_uuid) != 0) {
+        sim_fail(check->sim, "I10", check->vms[volume->vm].uuid,
+                 "%s is left on %s, its volume is recorded on %s", file->path,
+                 sim_world_name(check->world, host_uuid),
+                 sim_world_name(check->world, volume->host_uuid));
+    }
+}
+
+/* Journals and logs go with an expunged VM. */
+static void look_at_file(void *data, const SimFile *file)
+{
+    const Look *look = data;
+    SimCheck *check = look->check;
+    char uuid[UUID_TEXT_BYTES];
+    if (check_path_volume(file->path, uuid)) {
+        look_at_volume_file(look, file, uuid);
+        return;
+    }
+    for (guint i = 0; i < check->world->plan->n_vms; i++) {
+        const CheckVm *vm = &check->vms[i];
+        gboolean expunged = vm->status == VM_STATUS_EXPUNGED || !vm->exists;
+        gboolean excused = ((check->topics_deleted | vm->journals_harmed) >> look->host & 1) != 0;
+        if (expunged && !excused && vm->volumes->len == 0 && strstr(file->path, vm->uuid) != NULL) {
+            sim_fail(check->sim, "I10", vm->uuid, "it is expunged, and %s is left on %s",
+                     file->path,
+                     sim_world_name(check->world, check->world->host_uuids[look->host]));
+        }
+    }
+}
+
+/* ---- Both */
+
+static void look_for_ports(const Look *look)
+{
+    SimCheck *check = look->check;
+    for (guint i = 0; i < check->world->plan->n_vms; i++) {
+        const CheckVm *vm = &check->vms[i];
+        if (look->in_place[i] && vm->status == VM_STATUS_RUNNING &&
+            check_host_index(check, vm->host_uuid) == (int)look->host &&
+            (vm->vhost_nics & ~look->ports[i]) != 0) {
+            sim_fail(check->sim, "I10", vm->uuid,
+                     "it is Running, and a port of its vhost-user NICs is not there");
+        }
+    }
+}
+
+static void check_vm_end(SimCheck *check, const CheckVm *vm, const Look *look)
+{
+    if (may_run(vm) && (look->n_domains[vm->index] != 1 || !look->in_place[vm->index])) {
+        sim_fail(check->sim, "I10", vm->uuid, "it is %s on %s, and %u domains of it are there",
+                 ENUM_LABEL(vm_status, vm->status), sim_world_name(check->world, vm->host_uuid),
+                 look->n_domains[vm->index]);
+    }
+    if (vm->has_operation || (vm->status == VM_STATUS_UNKNOWN && !check_is_excused(check, vm))) {
+        sim_fail(check->sim, "I8", vm->uuid, "it is still %s%s", ENUM_LABEL(vm_status, vm->status),
+                 vm->has_operation ? ", with an operation" : "");
+    }
+}
+
+void check_end(SimCheck *check)
+{
+    SimWorld *world = check->world;
+    guint n = world->plan->n_vms;
+    g_autofree guint *n_domains = g_new0(guint, n);
+    g_autofree gboolean *in_place = g_new0(gboolean, n);
+    g_autofree guint64 *ports = g_new0(guint64, n);
+    Look look = {.check = check, .n_domains = n_domains, .in_place = in_place, .ports = ports};
+    for (guint i = 0; i < world->plan->n_hosts; i++) {
+        look.host = i;
+        memset(ports, 0, n * sizeof(*ports));
+        sim_host_each_domain(world->hosts[i], look_at_domain, &look);
+        sim_host_each_port(world->hosts[i], look_at_port, &look);
+        sim_host_each_file(world->hosts[i], "", look_at_file, &look);
+        look_for_ports(&look);
+    }
+    for (guint i = 0; i < n; i++) {
+        check_vm_end(check, &check->vms[i], &look);
+    }
+}

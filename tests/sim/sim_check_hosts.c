@@ -1,0 +1,318 @@
+/* I3, I5 and I6: domains, and what their guests find in their variable stores.
+ *
+ * What the design allows, and so does this:
+ *   - An agent may stand still between its last look at the clock and its call to libvirt: a start
+ *     may come that much after its expiry. vm-service counts with a whole start more before it calls
+ *     a VM Unknown (vm_start.c); beyond that, it is broken.
+ *   - A power loss under a running guest takes what the guest wrote and nobody synced: the next
+ *     guest may find an older value, but none older than one that an agent reported as on disk. The
+ *     store may also be torn, if there was anything unsynced.
+ *   - A VM without any disk may be started on another host while an older start of it comes late on
+ *     its first host: epochs are each host's own fence, and there is nothing that both could ruin. */
+#include <string.h>
+
+#include "services/host-agent/nvram_vars.h"
+#include "tests/sim/sim_check.h"
+#include "tests/sim/sim_model.h"
+
+enum { STOOD_STILL_MS = 60 * 1000 };
+
+CheckCounter *check_counter(SimCheck *check, guint64 inode)
+{
+    CheckCounter *counter = g_hash_table_lookup(check->counters, &inode);
+    if (counter == NULL) {
+        counter = g_new0(CheckCounter, 1);
+        g_hash_table_insert(check->counters, g_memdup2(&inode, sizeof(inode)), counter);
+    }
+    return counter;
+}
+
+CheckStart *check_start_find(CheckVm *vm, guint64 epoch)
+{
+    for (guint i = vm->starts->len; i > 0; i--) {
+        CheckStart *start = &g_array_index(vm->starts, CheckStart, i - 1);
+        if (start->epoch == epoch) {
+            return start;
+        }
+    }
+    return NULL;
+}
+
+/* ---- I3: what a domain is made of */
+
+static void check_nvram_fits(SimCheck *check, const CheckVm *vm, const CheckStart *start,
+                             const SimFile *file)
+{
+    VbNvramFacts facts;
+    g_autoptr(GError) error = NULL;
+    if (!nvram_vars_read(file->bytes, file->size_bytes, &facts, &error)) {
+        sim_fail(check->sim, "I3", vm->uuid, "a domain was made on a damaged variable store %s: %s",
+                 file->path, error->message);
+    } else if (start->secure_boot ? !facts.secure_boot : facts.has_pk) {
+        sim_fail(check->sim, "I3", vm->uuid,
+                 "a domain with Secure Boot %s was made on %s, whose variables say otherwise",
+                 start->secure_boot ? "on" : "off", file->path);
+    }
+}
+
+static void check_nvram(SimCheck *check, const CheckVm *vm, const CheckStart *start,
+                        const SimDomain *domain)
+{
+    const CheckVolume *volume = check_volume_find(check, start->nvram_uuid);
+    SimFile file;
+    if (volume == NULL || volume->gone || !volume->acknowledged || volume->doomed) {
+        sim_fail(check->sim, "I3", vm->uuid, "a domain was made with volume %s, which is not Ready",
+                 start->nvram_uuid);
+    } else if (domain->nvram_path == NULL || g_strcmp0(domain->nvram_path, volume->path) != 0) {
+        sim_fail(check->sim, "I3", vm->uuid, "a domain was made on %s, its variable store is %s",
+                 domain->nvram_path != NULL ? domain->nvram_path : "nothing", volume->path);
+    } else if (!check_volume_file(check, volume, &file)) {
+        sim_fail(check->sim, "I3", vm->uuid, "a domain was made without its variable store %s",
+                 volume->path);
+    } else if (file.inode != domain->nvram_inode ||
+               (file.inode != volume->inode && !volume->harmed)) {
+        sim_fail(check->sim, "I5", vm->uuid, "a domain was made on another file named %s",
+                 volume->path);
+    } else if (file.size_bytes != volume->size_bytes) {
+        sim_fail(check->sim, "I3", vm->uuid, "a domain was made on %s of %zu bytes", volume->path,
+                 file.size_bytes);
+    } else {
+        check_nvram_fits(check, vm, start, &file);
+    }
+}
+
+static void check_tpm(SimCheck *check, SimHost *host, const CheckVm *vm, const CheckStart *start)
+{
+    const CheckVolume *volume = check_volume_find(check, start->tpm_uuid);
+    SimFile file;
+    if (!start->tpm_expected || volume == NULL || volume->path == NULL) {
+        return;
+    }
+    g_autofree char *path = g_strdup_printf("%s/tpm2/tpm2-00.permall", volume->path);
+    if (!sim_host_find_file(host, path, &file) || file.size_bytes == 0) {
+        sim_fail(check->sim, "I3", vm->uuid, "a domain was made without its TPM's state %s", path);
+    }
+}
+
+static void check_expiry(SimCheck *check, SimHost *host, const CheckVm *vm, const CheckStart *start)
+{
+    const Settings *settings = &check->world->settings;
+    gint64 late_ms = sim_host_now_ms(host) - start->expires_ms;
+    if (late_ms > settings->start_timeout_ms + settings->allowed_skew_ms + STOOD_STILL_MS) {
+        sim_fail(check->sim, "I3", vm->uuid,
+                 "a domain was made %" G_GINT64_FORMAT " ms after its start had expired", late_ms);
+    }
+}
+
+/* ---- I6: one at a time, and none that is older */
+
+static void check_epoch(SimCheck *check, CheckVm *vm, guint host, const SimDomain *domain)
+{
+    gboolean has_disk = domain->nvram_inode != 0 || domain->root_inode != 0;
+    guint64 newest = has_disk ? MAX(vm->newest_epoch, vm->epochs_on[host]) : vm->epochs_on[host];
+    gboolean forgot = (vm->journals_harmed >> host & 1) != 0 && domain->epoch == newest;
+    if (domain->epoch <= newest && !forgot) {
+        sim_fail(check->sim, "I6", vm->uuid,
+                 "a domain of epoch %" G_GUINT64_FORMAT " was made after one of %" G_GUINT64_FORMAT,
+                 domain->epoch, newest);
+    }
+    vm->epochs_on[host] = MAX(vm->epochs_on[host], domain->epoch);
+    vm->newest_epoch = has_disk ? MAX(vm->newest_epoch, domain->epoch) : vm->newest_epoch;
+}
+
+static gboolean share(guint64 a, guint64 b)
+{
+    return a != 0 && a == b;
+}
+
+void check_domains(SimCheck *check)
+{
+    guint n_vms = check->world->plan->n_vms;
+    guint n = n_vms * check->world->plan->n_hosts;
+    for (guint i = 0; i < n; i++) {
+        const CheckDomain *one = &check->domains[i];
+        for (guint k = 0; one->there && one->ours && !one->starting_up && k < i; k++) {
+            const CheckDomain *other = &check->domains[k];
+            if (other->there && other->ours && !other->starting_up &&
+                (share(one->nvram_inode, other->nvram_inode) ||
+                 share(one->root_inode, other->root_inode))) {
+                sim_fail(check->sim, "I6", check->vms[i % n_vms].uuid,
+                         "two domains run on one file: on %s and on %s",
+                         sim_world_name(check->world, check->world->host_uuids[i / n_vms]),
+                         sim_world_name(check->world, check->world->host_uuids[k / n_vms]));
+            }
+        }
+    }
+}
+
+static void domain_note(SimCheck *check, CheckVm *vm, guint host, const SimDomain *domain)
+{
+    CheckDomain *note = check_domain(check, host, vm->index);
+    if (note->there && domain->ours) {
+        sim_fail(check->sim, "I6", vm->uuid, "a second domain of it was made on one host");
+    }
+    *note = (CheckDomain){.there = TRUE,
+                          .ours = domain->ours,
+                          .starting_up = domain->starting_up,
+                          .epoch = domain->epoch,
+                          .nvram_inode = domain->nvram_inode,
+                          .root_inode = domain->root_inode};
+    check_domains(check);
+}
+
+void sim_check_domain_created(SimCheck *check, SimHost *host, const SimDomain *domain)
+{
+    int index = sim_world_vm_index(check->world, domain->vm_uuid);
+    int host_index = check_host_index(check, sim_host_uuid(host));
+    if (index < 0 || host_index < 0) {
+        return;
+    }
+    CheckVm *vm = &check->vms[index];
+    sim_world_touch(check->world, vm->uuid);
+    domain_note(check, vm, (guint)host_index, domain);
+    if (!domain->ours) {
+        return;
+    }
+    CheckStart *start = check_start_find(vm, domain->epoch);
+    if (start == NULL || start->host != (guint)host_index) {
+        sim_fail(check->sim, "I3", vm->uuid,
+                 "a domain of epoch %" G_GUINT64_FORMAT " was made, which nobody asked for here",
+                 domain->epoch);
+        return;
+    }
+    start->made = TRUE;
+    start->nvram_inode = domain->nvram_inode;
+    check_epoch(check, vm, (guint)host_index, domain);
+    check_expiry(check, host, vm, start);
+    check_tpm(check, host, vm, start);
+    if (start->nvram_needed) {
+        check_nvram(check, vm, start, domain);
+    } else if (domain->nvram_inode != 0) {
+        sim_fail(check->sim, "I3", vm->uuid,
+                 "a domain was made with a variable store that its "
+                 "start does not name");
+    }
+}
+
+void sim_check_domain_ended(SimCheck *check, SimHost *host, const SimDomain *domain)
+{
+    int index = sim_world_vm_index(check->world, domain->vm_uuid);
+    int host_index = check_host_index(check, sim_host_uuid(host));
+    if (index < 0 || host_index < 0) {
+        return;
+    }
+    CheckVm *vm = &check->vms[index];
+    CheckStart *start = domain->ours ? check_start_find(vm, domain->epoch) : NULL;
+    sim_world_touch(check->world, vm->uuid);
+    check_domain(check, (guint)host_index, index)->there = FALSE;
+    if (start != NULL && domain->nvram_inode != 0) {
+        start->ended = TRUE;
+        start->counter_at_end = check_counter(check, domain->nvram_inode)->last;
+    }
+}
+
+/* ---- I5: what guests find */
+
+void sim_check_guest_booted(SimCheck *check, SimHost *host, const SimDomain *domain,
+                            guint64 counter_found)
+{
+    if (domain->nvram_inode == 0) {
+        return;
+    }
+    CheckCounter *counter = check_counter(check, domain->nvram_inode);
+    if (counter_found != counter->last && !counter->excused) {
+        sim_fail(check->sim, "I5", domain->vm_uuid,
+                 "a guest on %s finds %" G_GUINT64_FORMAT " in its variables, the last one left "
+                 "%" G_GUINT64_FORMAT,
+                 sim_world_name(check->world, sim_host_uuid(host)), counter_found, counter->last);
+    }
+    if (counter_found > 0) {
+        sim_mark(MARK_NVRAM_REUSED);
+    }
+    counter->last = counter_found + 1;
+    sim_model_booted(check->world->model, domain->vm_uuid, counter_found);
+}
+
+void sim_check_guest_wrote(SimCheck *check, SimHost *host, const SimDomain *domain, guint64 value)
+{
+    (void)host;
+    if (domain->nvram_inode != 0) {
+        check_counter(check, domain->nvram_inode)->last = value;
+        sim_model_wrote(check->world->model, domain->vm_uuid, value);
+    }
+}
+
+/* An agent that has lost its journal does not know what to sync. */
+void check_domain_synced(SimCheck *check, CheckVm *vm, const HostReport *report)
+{
+    CheckStart *start = check_start_find(vm, report->epoch);
+    if (start == NULL || !start->ended || (vm->journals_harmed >> start->host & 1) != 0) {
+        return;
+    }
+    CheckCounter *counter = check_counter(check, start->nvram_inode);
+    counter->synced = MAX(counter->synced, start->counter_at_end);
+}
+
+/* ---- Power */
+
+/* What is on disk now is what the next guest finds. */
+static void counter_settle(SimCheck *check, const CheckVm *vm, const CheckVolume *volume)
+{
+    CheckCounter *counter = check_counter(check, volume->inode);
+    guint64 unsynced = counter->last - counter->synced;
+    guint64 found = 0;
+    SimFile file;
+    if (counter->excused || volume->harmed || !check_volume_file(check, volume, &file)) {
+        return; /* That it is there at all is check_volume_files' matter. */
+    }
+    if (!sim_nvram_counter(file.bytes, file.size_bytes, &found)) {
+        if (unsynced == 0) {
+            sim_fail(check->sim, "I5", vm->uuid, "a power loss damaged %s, which was synced",
+                     file.path);
+        }
+        counter->excused = TRUE; /* Torn: no guest starts on it. */
+        return;
+    }
+    if (found < counter->synced || found > counter->last) {
+        sim_fail(check->sim, "I5", vm->uuid,
+                 "a power loss left %" G_GUINT64_FORMAT " in %s: %" G_GUINT64_FORMAT
+                 " was synced, %" G_GUINT64_FORMAT " written",
+                 found, file.path, counter->synced, counter->last);
+    }
+    counter->last = found;
+}
+
+static void starts_settle(SimCheck *check, CheckVm *vm, guint host)
+{
+    for (guint i = 0; i < vm->starts->len; i++) {
+        CheckStart *start = &g_array_index(vm->starts, CheckStart, i);
+        if (start->made && start->host == host && start->nvram_inode != 0) {
+            guint64 last = check_counter(check, start->nvram_inode)->last;
+            start->counter_at_end = start->ended ? MIN(start->counter_at_end, last) : last;
+            start->ended = TRUE;
+        }
+    }
+}
+
+void sim_check_power_lost(SimCheck *check, SimHost *host)
+{
+    int index = check_host_index(check, sim_host_uuid(host));
+    for (guint i = 0; index >= 0 && i < check->world->plan->n_vms; i++) {
+        CheckVm *vm = &check->vms[i];
+        sim_world_touch(check->world, vm->uuid);
+        check_domain(check, (guint)index, (int)i)->there = FALSE;
+        for (guint k = 0; k < vm->volumes->len; k++) {
+            CheckVolume *volume = g_ptr_array_index(vm->volumes, k);
+            if (strcmp(volume->host_uuid, sim_host_uuid(host)) != 0 || !volume->acknowledged ||
+                volume->doomed) {
+                continue;
+            }
+            volume->tpm_at_risk = TRUE;
+            sim_model_shaken(check->world->model, vm->uuid);
+            if (volume->type == VOLUME_TYPE_NV_RAM) {
+                counter_settle(check, vm, volume);
+            }
+        }
+        starts_settle(check, vm, (guint)index);
+    }
+}

@@ -1,0 +1,74 @@
+/* Every kind of fault that the simulator knows: one row each. A plan draws a rate for each kind from
+ * the seed; most kinds are off in most runs, so that each has runs where it is frequent. */
+#pragma once
+
+#include <glib.h>
+
+/* name, rate per million chances when it is on (a plan takes a quarter of it, it, or four times
+ * it), what it does. */
+#define SIM_FAULTS(X)                                                                              \
+    /* Processes: one chance at each call. */                                                      \
+    X(CRASH, "crash", 400, "a process is killed before one of its calls")                          \
+    X(FREEZE, "freeze", 150, "a process stands still, for up to 40 s")                             \
+    X(POWER_LOSS, "power-loss", 40, "a host loses its power: agent, guests and unsynced writes")   \
+    /* Broker: one chance at each request. */                                                      \
+    X(BROKER_DOWN, "broker-down", 100, "the broker answers nobody for up to 30 s")                 \
+    X(BROKER_SLOW, "broker-slow", 5000, "a request takes up to 3 s")                               \
+    X(TXN_ABORT, "txn-abort", 8000, "the broker aborts a transaction")                             \
+    X(TXN_FATAL, "txn-fatal", 1500, "a producer is told that it cannot go on")                     \
+    X(COMMIT_UNKNOWN, "commit-unknown", 3000, "a commit is done, and its answer is lost")          \
+    X(REBALANCE, "rebalance", 800, "a group's partitions are given anew")                          \
+    X(DELIVER_LATE, "deliver-late", 8000, "a partition is silent to a reader for up to 20 s")      \
+    X(REPORT_LOST, "report-lost", 8000, "a report does not reach the broker, and its agent hears") \
+    X(REPORT_TWICE, "report-twice", 8000,                                                          \
+      "a report is written, and its agent hears that it was not")                                  \
+    X(LATE_OFFSET, "late-offset", 20000, "an agent's commit of its offset is lost")                \
+    X(TOPIC_DELETED, "topic-deleted", 20, "a host's command topic is deleted")                     \
+    X(RETENTION, "retention", 300, "old records of an input topic are deleted")                    \
+    X(COMPACTION, "compaction", 2000, "superseded states are compacted away")                      \
+    /* Control planes: one chance at each command. */                                              \
+    X(COMMAND_TWICE, "command-twice", 30000, "a control plane sends a command again")              \
+    X(COMMAND_GARBAGE, "command-garbage", 10000,                                                   \
+      "a control plane sends bytes that are no command")                                           \
+    X(WRONG_PARTITION, "wrong-partition", 10000, "a record is written to a wrong partition")       \
+    /* Hosts: one chance at each call of the kind. */                                              \
+    X(CLOCK_JUMP, "clock-jump", 60, "a host's clock jumps, within the allowed skew")               \
+    X(HOST_SILENT, "host-silent", 60, "a host's network is cut for up to 3 min")                   \
+    X(FILE_EIO, "file-eio", 1500, "a file call fails with EIO")                                    \
+    X(FILE_ENOSPC, "file-enospc", 1500, "a file call fails with ENOSPC")                           \
+    X(FILE_SHORT, "file-short", 5000, "a write takes some of its bytes only")                      \
+    X(FSYNC_LIES, "fsync-lies", 1000, "an fsync is done and reported as failed")                   \
+    X(FILE_LOST, "file-lost", 20, "somebody deletes a state file while nothing runs")              \
+    X(FILE_TRUNCATED, "file-truncated", 20, "somebody truncates a state file while nothing runs")  \
+    X(LIBVIRT_FAILS, "libvirt-fails", 5000, "a libvirt call fails, nothing done")                  \
+    X(LIBVIRT_LATE, "libvirt-late", 5000, "a libvirt call is done, and fails for its caller")      \
+    X(LIBVIRT_DOWN, "libvirt-down", 300, "libvirtd is away for up to 60 s")                        \
+    X(LIBVIRT_KILLED, "libvirt-killed", 800, "libvirtd dies in a create: a domain starting up")    \
+    X(EVENT_LOST, "event-lost", 20000, "a domain event is not told")                               \
+    X(EVENT_TWICE, "event-twice", 20000, "a domain event is told twice")                           \
+    X(FOREIGN_DOMAIN, "foreign-domain", 40, "somebody starts a domain of a VM's uuid by hand")     \
+    X(DOMAIN_VANISHES, "domain-vanishes", 100, "somebody destroys a domain by hand")               \
+    X(GUEST_DEAF, "guest-deaf", 100000, "a guest does not hear the power button")                  \
+    X(OVS_DOWN, "ovs-down", 300, "OVS answers nobody for up to 60 s")                              \
+    X(OVS_REFUSES, "ovs-refuses", 5000, "OVS refuses a port")
+
+typedef enum {
+#define SIM_FAULT_ENUM(id, name, rate, what) FAULT_##id,
+    SIM_FAULTS(SIM_FAULT_ENUM)
+#undef SIM_FAULT_ENUM
+        SIM_N_FAULTS,
+} SimFault;
+
+typedef struct {
+    const char *name;
+    guint per_million;
+    const char *what;
+} SimFaultInfo;
+
+const SimFaultInfo *sim_fault_info(SimFault fault);
+/* FALSE: there is none of that name. */
+gboolean sim_fault_parse(const char *name, SimFault *ret_fault);
+
+/* Counted for the process, over all runs. */
+void sim_fault_hit(SimFault fault);
+guint64 sim_fault_hits(SimFault fault);

@@ -1,0 +1,33 @@
+/* Many seeds on many processes. */
+#pragma once
+
+#include "tests/sim/sim_try.h"
+
+typedef struct {
+    guint64 first_seed;
+    guint64 n_seeds;
+    guint64 max_steps;
+    guint n_jobs;
+    guint n_most_failures; /* After as many it begins no more. */
+} SimMany;
+
+typedef struct {
+    guint64 seed;
+    SimResult result;
+} SimFailure;
+
+typedef struct {
+    guint64 n_runs;
+    guint64 n_steps;
+    guint64 n_commands;
+    guint64 n_faults;
+    guint64 n_repeated; /* Runs that were run twice, to see whether both come out equal. */
+    guint64 n_calm;     /* Runs whose plan knew no faults. */
+    double seconds;
+    guint64 marks[SIM_N_MARKS];
+    guint64 faults[SIM_N_FAULTS];
+    GArray *failures; /* of SimFailure, by seed. */
+} SimSum;
+
+/* `sum->failures` is made here: g_array_unref. */
+void sim_many(const SimMany *many, SimSum *ret_sum);

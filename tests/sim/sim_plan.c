@@ -1,0 +1,59 @@
+/* See sim_plan.h. */
+#include "tests/sim/sim_plan.h"
+
+#include "tests/sim/sim.h"
+
+#define DAY_MS (G_GINT64_CONSTANT(24) * 3600 * 1000)
+
+/* One run in eight knows no faults at all: what breaks there is no matter of luck. In the others
+ * each kind is on or off, and rare or frequent. */
+static void rates_draw(Sim *sim, SimPlan *plan)
+{
+    static const guint times_of_4[] = {1, 4, 16};
+    if (sim_below(sim, 8) == 0) {
+        return;
+    }
+    for (guint i = 0; i < SIM_N_FAULTS; i++) {
+        guint rate = sim_fault_info(i)->per_million *
+                     times_of_4[sim_below(sim, G_N_ELEMENTS(times_of_4))] / 4;
+        plan->rates[i] = sim_below(sim, 3) == 0 ? rate : 0;
+    }
+}
+
+SimPlan *sim_plan_new(guint64 seed, guint64 max_steps)
+{
+    static const gint64 retain_ms[] = {0, 60 * 1000, 30 * DAY_MS};
+    Sim *sim = sim_new(seed ^ G_GUINT64_CONSTANT(0x706c616e)); /* "plan" */
+    SimPlan *plan = g_new0(SimPlan, 1);
+    plan->seed = seed;
+    plan->max_steps = max_steps;
+    plan->n_vms = 1 + sim_below(sim, 6);
+    plan->n_hosts = 1 + sim_below(sim, 3);
+    plan->n_partitions = 1 + sim_below(sim, 4);
+    plan->n_instances = 1 + sim_below(sim, 2);
+    plan->n_shared = sim_below(sim, 3);
+    plan->command_every_ms = sim_between(sim, 100, 20 * 1000);
+    plan->nvram_for_all_uefi = sim_below(sim, 2) == 0;
+    plan->nvram_retain_ms = retain_ms[sim_below(sim, G_N_ELEMENTS(retain_ms))];
+    plan->skew_ms = sim_below(sim, 2) == 0 ? 0 : sim_between(sim, 1, 2000);
+    rates_draw(sim, plan);
+    plan->skipped_faults = g_array_new(FALSE, FALSE, sizeof(guint64));
+    plan->skipped_commands = g_array_new(FALSE, FALSE, sizeof(guint64));
+    sim_free(sim);
+    return plan;
+}
+
+SimPlan *sim_plan_copy(const SimPlan *plan)
+{
+    SimPlan *copy = g_memdup2(plan, sizeof(*plan));
+    copy->skipped_faults = g_array_copy(plan->skipped_faults);
+    copy->skipped_commands = g_array_copy(plan->skipped_commands);
+    return copy;
+}
+
+void sim_plan_free(SimPlan *plan)
+{
+    g_array_unref(plan->skipped_faults);
+    g_array_unref(plan->skipped_commands);
+    g_free(plan);
+}
