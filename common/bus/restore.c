@@ -152,22 +152,30 @@ static gboolean states_read(VbLoop *loop, VbPartition *partition, guint64 *ret_n
 
 /* ---- Offsets */
 
-/* States without offsets: the group's offsets expired or were deleted. To start at the beginning
- * would step old records again, to start at the end would lose some: a person must say. TRUE: none
- * is missing; else they are noted, with what the states have applied already. */
-static gboolean offsets_check(VbLoop *loop, const VbPartition *partition)
+/* FALSE: there are states without offsets. */
+static gboolean offsets_are_complete(const VbLoop *loop, const VbPartition *partition)
+{
+    for (size_t i = 0; i < loop->config.service->n_inputs; i++) {
+        if (partition->next[i] < 0 && table_size(partition->table) > 0) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/* The group's offsets expired or were deleted. To start at the beginning would step old records
+ * again, to start at the end would lose some: a person must say. Notes what is missing, with what
+ * the states have applied already. */
+static void offsets_note_missing(VbLoop *loop, const VbPartition *partition)
 {
     const VbService *service = loop->config.service;
-    gboolean is_complete = TRUE;
-    for (size_t i = 0; i < service->n_inputs && table_size(partition->table) > 0; i++) {
+    for (size_t i = 0; i < service->n_inputs; i++) {
         if (partition->next[i] < 0) {
             g_string_append_printf(loop->missing, " %s.%s:%d to %" G_GINT64_FORMAT,
                                    loop->config.prefix, topic_info(service->inputs[i])->suffix,
                                    partition->number, partition->applied[i] + 1);
-            is_complete = FALSE;
         }
     }
-    return is_complete;
 }
 
 gboolean restore_check(const VbLoop *loop, GError **error)
@@ -185,32 +193,49 @@ gboolean restore_check(const VbLoop *loop, GError **error)
     return FALSE;
 }
 
-static gboolean partition_restore(VbLoop *loop, VbPartition *partition, GError **error)
+static gboolean partition_read(VbLoop *loop, VbPartition *partition, guint64 *ret_n, GError **error)
+{
+    VbBusOffsets offsets = {.partition = partition->number, .next = partition->next};
+    return loop->bus->committed(loop->bus, &offsets, error) &&
+           states_read(loop, partition, ret_n, error);
+}
+
+/* Reads it a second time where offsets are missing: a process that stood still between the two may
+ * have seen another's states without the offsets that were committed with them. */
+static gboolean partition_restore(VbLoop *loop, VbPartition **partition, GError **error)
 {
     VbBus *bus = loop->bus;
-    VbBusOffsets offsets = {.partition = partition->number, .next = partition->next};
     gint64 begin_ms = bus->now_ms(bus);
     guint64 n_records = 0;
-    if (!bus->committed(bus, &offsets, error) || !states_read(loop, partition, &n_records, error)) {
+    int number = (*partition)->number;
+    if (!partition_read(loop, *partition, &n_records, error)) {
         return FALSE;
     }
-    if (!offsets_check(loop, partition)) {
+    if (!offsets_are_complete(loop, *partition)) {
+        partition_free(*partition);
+        *partition = partition_new(loop, number);
+        if (!partition_read(loop, *partition, &n_records, error)) {
+            return FALSE;
+        }
+    }
+    if (!offsets_are_complete(loop, *partition)) {
+        offsets_note_missing(loop, *partition);
         return TRUE; /* Not consumed: restore_check ends this once all that is missing is known. */
     }
+    VbBusOffsets offsets = {.partition = number, .next = (*partition)->next};
     if (!bus->consume(bus, &offsets, error)) {
         return FALSE;
     }
-    log_event(VB_LOG_INFO, "restored", "A partition is restored.", "partition",
-              log_number(partition->number), "vms", log_number(table_size(partition->table)),
-              "records", log_number((gint64)n_records), "ms",
-              log_number(bus->now_ms(bus) - begin_ms), NULL);
+    log_event(VB_LOG_INFO, "restored", "A partition is restored.", "partition", log_number(number),
+              "vms", log_number(table_size((*partition)->table)), "records",
+              log_number((gint64)n_records), "ms", log_number(bus->now_ms(bus) - begin_ms), NULL);
     return TRUE;
 }
 
 gboolean restore_partition(VbLoop *loop, int number, GError **error)
 {
     VbPartition *partition = partition_new(loop, number);
-    if (!partition_restore(loop, partition, error)) {
+    if (!partition_restore(loop, &partition, error)) {
         partition_free(partition);
         return FALSE;
     }

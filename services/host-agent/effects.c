@@ -3,8 +3,11 @@
 #include "services/host-agent/effect.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+
+#include "services/host-agent/volume_files.h"
 
 /* ---- EFFECT_LOOK */
 
@@ -195,6 +198,17 @@ static gboolean unplug_loose(VbHost *host, VbArena *arena, const HostVm *vm, GEr
 
 /* ---- EFFECT_FORGET */
 
+/* What was removed does not come back behind a power failure: the journal, which would know of it,
+ * goes next. */
+static gboolean sync_removed(VbHost *host, const char *folder, GError **error)
+{
+    struct stat facts;
+    if (host->files->lstat(host->files, folder, &facts) != 0 && errno == ENOENT) {
+        return TRUE;
+    }
+    return store_sync(host->files, folder, O_DIRECTORY, error);
+}
+
 /* virtlogd adds ".0", ".1" ... to the names of older logs. */
 static gboolean remove_logs(VbHost *host, VbArena *arena, const char *vm_uuid, GError **error)
 {
@@ -251,8 +265,10 @@ void effect_run(VbHost *host, VbArena *arena, const VbEffectRequest *request,
         break;
     case EFFECT_FORGET:
         if (clean_up(host, arena, vm, &ret_result->left, &error) &&
-            remove_logs(host, arena, vm->vm_uuid, &error)) {
-            tpm_unlink(host, arena, vm->vm_uuid, &error);
+            remove_logs(host, arena, vm->vm_uuid, &error) &&
+            tpm_unlink(host, arena, vm->vm_uuid, &error) &&
+            sync_removed(host, host->config->log_dir, &error)) {
+            sync_removed(host, host->config->swtpm_dir, &error);
         }
         break;
     }

@@ -277,6 +277,6 @@ int main(int argc, char **argv)
         usage("give", "--seed N or --seeds N, and nothing else but flags");
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
-    log_start("virtbus-sim", VB_LOG_ERROR, VB_LOG_TEXT);
+    log_start("virtbus-sim", VB_LOG_ERROR + 1, VB_LOG_TEXT);
     return arguments.seed >= 0 ? one(&arguments) : many(&arguments);
 }

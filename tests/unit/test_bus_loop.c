@@ -995,6 +995,42 @@ static void test_state_without_offsets_halts(void **state)
     assert_non_null(strstr(error->message, "says: test.vm.commands:1 to 1 test.vm.reports:2 to 0"));
 }
 
+/* Another instance commits to partition 1 behind the question for its offsets. */
+static struct {
+    VbMemoryBus *memory;
+    gboolean (*state_end)(VbBus *bus, int partition, gint64 *ret_end, GError **error);
+    gint64 committed[2];
+} meanwhile;
+
+static gboolean state_end_meanwhile(VbBus *bus, int partition, gint64 *ret_end, GError **error)
+{
+    if (partition == 1) {
+        memory_bus_set_committed(meanwhile.memory, TOPIC_VM_COMMANDS, 1, meanwhile.committed[0]);
+        memory_bus_set_committed(meanwhile.memory, TOPIC_VM_REPORTS, 1, meanwhile.committed[1]);
+    }
+    return meanwhile.state_end(bus, partition, ret_end, error);
+}
+
+static void test_offsets_that_come_while_restoring_do_not_halt(void **state)
+{
+    World *world = *state;
+    VbMemoryBus *memory = world->memory;
+    VbBus *bus = memory_bus(memory);
+    send_create(world, vm_in(world, 1, 0));
+    settle(world);
+    meanwhile.memory = memory;
+    meanwhile.state_end = bus->state_end;
+    meanwhile.committed[0] = memory_bus_committed(memory, TOPIC_VM_COMMANDS, 1);
+    meanwhile.committed[1] = memory_bus_committed(memory, TOPIC_VM_REPORTS, 1);
+    memory_bus_set_committed(memory, TOPIC_VM_COMMANDS, 1, -1);
+    memory_bus_set_committed(memory, TOPIC_VM_REPORTS, 1, -1);
+    bus->state_end = state_end_meanwhile;
+    restart(world);
+    settle(world);
+    assert_int_equal(loop_partitions(world->loop), PARTITIONS);
+    assert_int_equal(log_of(world, TOPIC_VM_EVENTS, 1)->len, 1);
+}
+
 static void test_first_start_begins_with_the_first_record(void **state)
 {
     World *world = *state;
@@ -1064,6 +1100,7 @@ int main(void)
         TEST(test_unreadable_state_refuses_its_vm_only),
         TEST(test_broken_states_are_counted_while_they_are_ours),
         TEST(test_state_without_offsets_halts),
+        TEST(test_offsets_that_come_while_restoring_do_not_halt),
         TEST(test_first_start_begins_with_the_first_record),
         TEST(test_lost_partition_is_dropped_with_its_records),
     };

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "services/host-agent/effect.h"
+#include "services/host-agent/files_posix.h"
 #include "tests/lib/lab_guest.h"
 
 #define PLAIN_VARS "/usr/share/OVMF/OVMF_VARS_4M.fd"
@@ -833,6 +834,36 @@ static void state_that_a_full_disk_refuses_is_said_as_any_other(void **state)
     world->guest->vm->n_state_paths = 0;
 }
 
+/* Folders that were synced, one a line. */
+static GString *synced;
+
+static int noting_fsync(VbFiles *self, int fd)
+{
+    (void)self;
+    g_autofree char *link = g_strdup_printf("/proc/self/fd/%d", fd);
+    g_autofree char *path = g_file_read_link(link, NULL);
+    g_string_append_printf(synced, "%s\n", path);
+    return files_posix()->fsync(files_posix(), fd);
+}
+
+/* The journal goes next: nothing would know of a log that came back. */
+static void forgotten_does_not_come_back_behind_a_power_failure(void **state)
+{
+    (void)state;
+    VbFiles files = *world->host.files;
+    g_autofree char *log_dir = g_strdup_printf("%s\n", world->guest->config.log_dir);
+    g_autofree char *swtpm_dir = g_strdup_printf("%s\n", world->guest->config.swtpm_dir);
+    use_tpm();
+    run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
+    synced = g_string_new(NULL);
+    files.fsync = noting_fsync;
+    world->host.files = &files;
+    run_ok(EFFECT_FORGET, "look destroy ports_of unplug/1 unplug/3");
+    assert_non_null(strstr(synced->str, log_dir));
+    assert_non_null(strstr(synced->str, swtpm_dir));
+    g_string_free(synced, TRUE);
+}
+
 static void forget_removes_logs_and_the_tpms_link(void **state)
 {
     (void)state;
@@ -1426,6 +1457,7 @@ int main(void)
         TEST(state_that_cannot_be_synced_is_said_before_ports),
         TEST(state_that_a_full_disk_refuses_is_said_as_any_other),
         TEST(forget_removes_logs_and_the_tpms_link),
+        TEST(forgotten_does_not_come_back_behind_a_power_failure),
         TEST(stop_of_what_does_not_run_says_so),
         TEST(forced_stop_does_not_ask),
         TEST(late_stop_touches_no_newer_domain),
