@@ -139,6 +139,21 @@ static HostReport *answer_new(Context *c)
     return report;
 }
 
+/* Refuses vm->command, of which nothing was begun. */
+static void refuse(Context *c, Error *error)
+{
+    const HostCommand *command = c->vm->command;
+    HostReport *report = answer_new(c);
+    if (command->command_case == HOST_COMMAND__COMMAND_CREATE_VOLUMES) {
+        VolumesCreated *created = report->volumes_created;
+        for (size_t i = 0; i < command->create_volumes->n_volumes; i++) {
+            ARENA_APPEND(c->arena, created->n_not_made, created->not_made,
+                         command->create_volumes->volumes[i]->uuid);
+        }
+    }
+    answer(c, report, error);
+}
+
 /* Done or failed, with nothing more to tell. */
 static void answer_empty(Context *c, Error *error)
 {
@@ -283,11 +298,11 @@ static gboolean is_expired(Context *c)
 
 static void refuse_expired(Context *c)
 {
-    answer_empty(c, error_make(c->arena, ERROR_CODE_EXPIRED,
-                               "operation %s for VM %s expired %" G_GINT64_FORMAT
-                               " ms before this host came to it; nothing was done: ask again",
-                               c->vm->command->operation_id, c->vm->vm_uuid,
-                               c->input->time_ms - c->vm->command->expires_ms));
+    refuse(c, error_make(c->arena, ERROR_CODE_EXPIRED,
+                         "operation %s for VM %s expired %" G_GINT64_FORMAT
+                         " ms before this host came to it; nothing was done: ask again",
+                         c->vm->command->operation_id, c->vm->vm_uuid,
+                         c->input->time_ms - c->vm->command->expires_ms));
     look_if_expected(c);
 }
 
@@ -432,11 +447,11 @@ static void step_command(Context *c)
     vm->last_report = NULL;
     vm->command = arena_copy(c->arena, command);
     if (is_stale(vm, command)) {
-        answer_empty(c, error_make(c->arena, ERROR_CODE_STALE_EPOCH,
-                                   "operation %s for VM %s has epoch %" G_GUINT64_FORMAT
-                                   ", this host has seen %" G_GUINT64_FORMAT
-                                   ": it came too late; nothing was done",
-                                   command->operation_id, vm->vm_uuid, command->epoch, vm->epoch));
+        refuse(c, error_make(c->arena, ERROR_CODE_STALE_EPOCH,
+                             "operation %s for VM %s has epoch %" G_GUINT64_FORMAT
+                             ", this host has seen %" G_GUINT64_FORMAT
+                             ": it came too late; nothing was done",
+                             command->operation_id, vm->vm_uuid, command->epoch, vm->epoch));
         return;
     }
     vm->epoch = MAX(vm->epoch, command->epoch);

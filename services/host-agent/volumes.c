@@ -102,6 +102,29 @@ static void plan_all(VbHost *host, VbArena *arena, const CreateVolumes *command,
     }
 }
 
+/* Whether no try of this host's can have left the volume, whatever became of it. */
+static gboolean is_certainly_absent(VbHost *host, VbArena *arena, const Volume *volume)
+{
+    VolumePlace place;
+    struct stat facts;
+    gboolean there = FALSE;
+    if (!place_find(host, arena, volume, &place, NULL)) {
+        return TRUE; /* No place for it here. */
+    }
+    return store_look(host->files, place.storage->path, &there, &facts, NULL) && there &&
+           place_look(host, &place, ERROR_CODE_STORAGE_IO, &there, &facts, NULL) && !there;
+}
+
+static void add_not_made(VbHost *host, VbArena *arena, const CreateVolumes *command,
+                         VolumesCreated *created)
+{
+    for (size_t i = 0; i < command->n_volumes; i++) {
+        if (is_certainly_absent(host, arena, command->volumes[i])) {
+            ARENA_APPEND(arena, created->n_not_made, created->not_made, command->volumes[i]->uuid);
+        }
+    }
+}
+
 void volumes_create(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResult *ret_result)
 {
     const CreateVolumes *command = vm->command->create_volumes;
@@ -114,5 +137,8 @@ void volumes_create(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResu
         g_autoptr(GError) error = NULL;
         volume_make(host, &plans[i], &error);
         add_result(arena, ret_result, &plans[i], error);
+    }
+    if (ret_result->error != NULL) {
+        add_not_made(host, arena, command, ret_result->report->volumes_created);
     }
 }

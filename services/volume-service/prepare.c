@@ -238,24 +238,25 @@ static gboolean is_fresh(const VolumeOperation *operation, const Volume *volume)
     return FALSE;
 }
 
-/* Whether a host that answers so may nevertheless have left the whole file: the last fsync of a
- * creation failed. */
-static gboolean may_have_made(const Error *error)
+static gboolean is_not_made(const VolumesCreated *created, const Volume *volume)
 {
-    return error != NULL &&
-           (error->code == ERROR_CODE_STORAGE_IO || error->code == ERROR_CODE_INTERRUPTED ||
-            error->code == ERROR_CODE_INTERNAL);
+    for (size_t i = 0; i < created->n_not_made; i++) {
+        if (strcmp(created->not_made[i], volume->uuid) == 0) {
+            return TRUE;
+        }
+    }
+    return FALSE;
 }
 
-/* Only this operation asked for the volume, and it was refused: any host may be asked next. */
-static void give_back(VolumeContext *ctx, Volume *volume, Error *error)
+/* Only this operation asked for the volume, and nothing of it is there: any host may be asked
+ * next. Else only the same host is. `created` NULL: it was never asked. */
+static void give_back(VolumeContext *ctx, Volume *volume, const VolumesCreated *created)
 {
-    volume->last_error = error;
-    if (!is_fresh(ctx->record->operation, volume) || may_have_made(error)) {
-        return; /* It may be there: only the same host is asked again. */
+    if (is_fresh(ctx->record->operation, volume) &&
+        (created == NULL || is_not_made(created, volume))) {
+        volume->host_uuid = arena_strdup(ctx->arena, "");
+        volume_status_set(ctx, volume, VOLUME_STATUS_NOT_INSTANTIATED);
     }
-    volume->host_uuid = arena_strdup(ctx->arena, "");
-    volume_status_set(ctx, volume, VOLUME_STATUS_NOT_INSTANTIATED);
 }
 
 /* A success counts whenever it comes. */
@@ -279,20 +280,21 @@ static void apply_success(VolumeContext *ctx, const HostReport *report, const Vo
 }
 
 /* What the operation in hand did not get. A volume without a result of its own fared as the whole
- * command; where that has no error, it was not touched. */
+ * command. `created` NULL: no host was asked. */
 static void apply_failure(VolumeContext *ctx, const VolumesCreated *created, Error *whole)
 {
     for (size_t i = 0; i < ctx->record->n_volumes; i++) {
         Volume *volume = ctx->record->volumes[i];
         Error *error = whole;
-        for (size_t j = 0; j < created->n_results; j++) {
+        for (size_t j = 0; created != NULL && j < created->n_results; j++) {
             const Volume *about = created->results[j]->volume;
             if (about != NULL && strcmp(about->uuid, volume->uuid) == 0) {
                 error = created->results[j]->error;
             }
         }
         if (volume->status == VOLUME_STATUS_CREATING) {
-            give_back(ctx, volume, error);
+            volume->last_error = error;
+            give_back(ctx, volume, created);
         }
     }
 }
@@ -355,7 +357,6 @@ void prepare_on_undeliverable(VolumeContext *ctx, const Undeliverable *undeliver
     Error *error = error_make(ctx->arena, ERROR_CODE_HOST_UNKNOWN,
                               "host %s has no command topic: see `virtbusctl host list`",
                               undeliverable->host_uuid);
-    VolumesCreated nothing = VOLUMES_CREATED__INIT;
-    apply_failure(ctx, &nothing, error);
+    apply_failure(ctx, NULL, error);
     prepare_end(ctx, error);
 }

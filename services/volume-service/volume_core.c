@@ -19,7 +19,7 @@
 #include "services/volume-service/prepare.h"
 #include "services/volume-service/volume_context.h"
 
-enum { LOGIC_VERSION = 1 };
+enum { LOGIC_VERSION = 2 };
 
 static gboolean is_running(const VolumeContext *ctx, VolumeOperationKind kind)
 {

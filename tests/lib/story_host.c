@@ -117,6 +117,17 @@ static VolumeResult **results_of(StoryWorld *world, const HostCommand *command, 
     return results;
 }
 
+/* What a failed creation has certainly not left: all but what it made. */
+static void not_made_set(VbArena *arena, const CreateVolumes *create, VolumesCreated *created)
+{
+    for (size_t i = 0; i < create->n_volumes; i++) {
+        gboolean made = i < created->n_results && created->results[i]->error == NULL;
+        if (!made) {
+            ARENA_APPEND(arena, created->n_not_made, created->not_made, create->volumes[i]->uuid);
+        }
+    }
+}
+
 static EffectiveNic *nic_made(VbArena *arena, const NicSpec *asked)
 {
     EffectiveNic *nic = ARENA_MSG(arena, effective_nic);
@@ -163,6 +174,9 @@ static gboolean body_set(StoryWorld *world, const HostCommand *command, HostRepo
     case HOST_COMMAND__COMMAND_CREATE_VOLUMES: {
         VolumesCreated *created = ARENA_MSG(arena, volumes_created);
         created->results = results_of(world, command, failed, error, &created->n_results);
+        if (error != NULL) {
+            not_made_set(arena, command->create_volumes, created);
+        }
         report->report_case = HOST_REPORT__REPORT_VOLUMES_CREATED;
         report->volumes_created = created;
         return TRUE;
@@ -254,20 +268,24 @@ static gboolean answer_ok(StoryWorld *world, HostAsk *ask, HostReport *report, c
     return TRUE;
 }
 
-/* [VOLUME_TYPE] CODE "text" */
+/* [VOLUME_TYPE] CODE "text" [unsure] */
 static gboolean answer_failed(StoryWorld *world, HostAsk *ask, HostReport *report, char **words,
                               GError **error)
 {
     int type = -1;
     int code;
-    if (g_strv_length(words) == 3) {
+    guint n_words = g_strv_length(words);
+    gboolean unsure = n_words > 0 && strcmp(words[n_words - 1], "unsure") == 0;
+    n_words -= unsure;
+    if (n_words == 3) {
         if (!enum_parse(&volume_type__descriptor, words[0], &type)) {
             return refuse(error, "%s is no volume type", words[0]);
         }
         words++;
+        n_words--;
     }
-    if (g_strv_length(words) != 2 || !enum_parse(&error_code__descriptor, words[0], &code)) {
-        return refuse(error, "write: fails [VOLUME_TYPE] CODE \"text\"");
+    if (n_words != 2 || !enum_parse(&error_code__descriptor, words[0], &code)) {
+        return refuse(error, "write: fails [VOLUME_TYPE] CODE \"text\" [unsure]");
     }
     Error *cause = error_make(world->arena, (ErrorCode)code, "%s", words[1]);
     cause->host_uuid = (char *)ask->host_uuid;
@@ -276,6 +294,12 @@ static gboolean answer_failed(StoryWorld *world, HostAsk *ask, HostReport *repor
     }
     if (type < 0 || report->report_case == HOST_REPORT__REPORT_VOLUMES_CREATED) {
         report->error = cause;
+    }
+    if (unsure && report->report_case != HOST_REPORT__REPORT_VOLUMES_CREATED) {
+        return refuse(error, "only a creation can be unsure");
+    }
+    if (unsure) {
+        report->volumes_created->n_not_made = 0;
     }
     return TRUE;
 }

@@ -7,6 +7,7 @@
  *
  *   $host-a answers COMMAND ok [coerced=INDEX] [field=value ...]
  *   $host-a answers COMMAND fails [VOLUME_TYPE] CODE "text"    at that volume; else at once
+ *   ... fails ... "text" unsure                                a creation that may have left it
  *   $host-a repeats COMMAND                                    the last answer once more
  *   $host-a reports REPORT [epoch=N] [field=value ...]         by itself, at its domain's epoch
  *   $host-a is unknown | is known                              whether it has a command topic

@@ -95,8 +95,11 @@ static HostCommand *stop_command(World *w, guint64 epoch, StopMode mode, gint64 
 static HostCommand *create_command(World *w, guint64 epoch, gint64 expires_ms)
 {
     HostCommand *command = command_new(w, epoch, expires_ms);
+    Volume *volume = ARENA_MSG(w->arena, volume);
     command->command_case = HOST_COMMAND__COMMAND_CREATE_VOLUMES;
     command->create_volumes = ARENA_MSG(w->arena, create_volumes);
+    ARENA_APPEND(w->arena, command->create_volumes->n_volumes, command->create_volumes->volumes,
+                 volume);
     return command;
 }
 
@@ -907,6 +910,20 @@ static void forgotten_only_once_all_is_gone(void **state)
     assert_int_equal(w->vm->n_ports, 0);
     give(w, create_command(w, 4, 0));
     assert_false(w->vm->forgotten);
+}
+
+/* Which volumes another host may make: those that this one never began with. */
+static void refused_creation_has_made_nothing_and_a_cut_off_one_may_have(void **state)
+{
+    World *w = *state;
+    give(w, create_command(w, 1, w->now_ms - 1));
+    HostReport *report = sent_answer(w, HOST_REPORT__REPORT_VOLUMES_CREATED, ERROR_CODE_EXPIRED);
+    assert_int_equal(report->volumes_created->n_not_made, 1);
+    give(w, create_command(w, 1, w->now_ms + 1));
+    w->now_ms += 2;
+    look(w);
+    report = sent_answer(w, HOST_REPORT__REPORT_VOLUMES_CREATED, ERROR_CODE_INTERRUPTED);
+    assert_int_equal(report->volumes_created->n_not_made, 0);
 }
 
 static void deletion_keeps_nothing_of_an_unknown_vm(void **state)
@@ -1843,6 +1860,7 @@ int main(void)
         ROW(volumes_are_answered_with_each_result),
         ROW(deletion_waits_for_the_end_of_the_domain),
         ROW(forgotten_only_once_all_is_gone),
+        ROW(refused_creation_has_made_nothing_and_a_cut_off_one_may_have),
         ROW(deletion_keeps_nothing_of_an_unknown_vm),
         ROW(deletion_forgets_no_domain_that_was_found),
         ROW(forgetting_ends_where_another_domain_stands),

@@ -739,6 +739,34 @@ static void never_makes_anew(void **state)
     assert_memory_equal(data, "kept", 4);
 }
 
+static gboolean is_not_made(const VolumesCreated *created, const Volume *volume)
+{
+    for (size_t i = 0; i < created->n_not_made; i++) {
+        if (strcmp(created->not_made[i], volume->uuid) == 0) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* The try before was cut off behind its work: whatever stops the next one, the volume is there, and
+ * no other host may be asked for it. */
+static void failure_tells_what_is_certainly_not_there(void **state)
+{
+    World *world = *state;
+    Volume *made = nvram(world);
+    create(world, command_of(world, &world->plain, made, NULL));
+    CreateVolumes *command =
+        command_of(world, &world->plain, made, root_disk(world), data_disk(world), NULL);
+    command->volumes[1]->storage = NULL;
+    VbEffectResult result = run_create(world, command);
+    const VolumesCreated *created = result.report->volumes_created;
+    assert_refused(&result, ERROR_CODE_STORAGE_NOT_FOUND, ROOT_UUID);
+    assert_false(is_not_made(created, made));
+    assert_true(is_not_made(created, command->volumes[1]));
+    assert_true(is_not_made(created, command->volumes[2]));
+}
+
 static void what_existed_once_is_missed(void **state)
 {
     World *world = *state;
@@ -775,6 +803,7 @@ static void refuse(World *world, const FirmwareClass *class, Volume *bad, ErrorC
     assert_int_equal(result.report->volumes_created->n_results, 1);
     assert_string_equal(result.report->volumes_created->results[0]->volume->uuid, bad->uuid);
     assert_non_null(result.report->volumes_created->results[0]->error);
+    assert_true(is_not_made(result.report->volumes_created, good));
     assert_string_equal(listing(world), before);
 }
 
@@ -1484,6 +1513,7 @@ int main(void)
         TEST(refuses_images_of_other_formats),
         TEST(refuses_a_disk_smaller_than_its_image),
         TEST(never_makes_anew),
+        TEST(failure_tells_what_is_certainly_not_there),
         TEST(what_existed_once_is_missed),
         TEST(refuses_storages),
         TEST(reports_of_many_refusals_fit_a_message),
