@@ -435,6 +435,7 @@ static void broker_back(void *data)
         return; /* Down again, or longer. */
     }
     sim_say(broker->sim, NULL, "broker", "is back");
+    sim_transactions_trouble(broker->transactions);
     for (guint i = 0; i < broker->groups->len; i++) {
         sim_group_revive(g_ptr_array_index(broker->groups, i));
     }
@@ -468,6 +469,7 @@ static void broker_chance(SimBroker *broker)
         broker_fall(broker);
     }
     if (sim_fault(sim, FAULT_REBALANCE) && broker->groups->len > 0) {
+        sim_transactions_trouble(broker->transactions);
         sim_group_disturb(g_ptr_array_index(broker->groups, sim_below(sim, broker->groups->len)));
     }
     if (sim_fault(sim, FAULT_TOPIC_DELETED)) {

@@ -11,8 +11,9 @@
  *     that are pending while their transaction is; offsets sent in an older generation refused.
  *   - Outages: nobody is answered; what was acknowledged is there afterwards.
  * What it leaves out: several brokers, loss of acknowledged records, ACLs, quotas, the rebalance
- * timeout (no member lives and never polls), a delayed EndTxn that hits a later transaction (a hole
- * of Kafka's protocol that KIP-890 closes for newer clients). */
+ * timeout (no member lives and never polls), two living processes of one instance id, a delayed
+ * EndTxn that hits a later transaction (a hole of Kafka's protocol that KIP-890 closes for newer
+ * clients). */
 #pragma once
 
 #include "tests/sim/sim_world.h"
@@ -88,6 +89,8 @@ void sim_log_mark_end(SimLog *log, guint incarnation, SimTransaction *transactio
 typedef struct SimTransactions SimTransactions;
 SimTransactions *sim_transactions_new(SimBroker *broker);
 void sim_transactions_free(SimTransactions *transactions);
+/* For a while markers are slow: those who restore meanwhile see half a transaction. */
+void sim_transactions_trouble(SimTransactions *transactions);
 SimTransactions *sim_broker_transactions(SimBroker *broker);
 
 typedef enum {

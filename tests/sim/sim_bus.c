@@ -13,6 +13,7 @@ enum {
     RETRY_MS = 250,
     SILENT_US = 20 * SIM_S,
     NOT_FETCHED_YET = 30000, /* Per million polls that do not wait. */
+    FETCHED_MOST = 32,       /* States, by one fetch. */
     HOUR_MS = 3600 * 1000,
 };
 
@@ -407,10 +408,12 @@ static gboolean bus_read_state(VbBus *vtable, int partition, gint64 end, VbBusRe
         if (!sim_bus_ask(bus, error)) {
             return FALSE;
         }
-        while ((record = sim_log_read(log, &position)) != NULL) {
+        guint n = 0;
+        while (n < FETCHED_MOST && (record = sim_log_read(log, &position)) != NULL) {
             read(record, user);
+            n++;
         }
-        if (position < end && !state_wait(bus, log, error)) {
+        if (n == 0 && position < end && !state_wait(bus, log, error)) {
             return FALSE;
         }
     }

@@ -59,10 +59,7 @@ static gboolean answer_take(SimBus *bus, SimAnswer answer, GError **error)
         sim_mark(MARK_ZOMBIE_FENCED);
         return fail_fatal(bus, BUS_ERROR_FENCED, "the producer is fenced by a newer epoch", error);
     case SIM_UNKNOWN:
-        if (sim_bus_rest(bus, NO_TOPIC_US, error)) {
-            fail(error, BUS_ERROR_ABORT, "a record's topic is not there");
-        }
-        return FALSE;
+        return fail(error, BUS_ERROR_ABORT, "a record's topic is not there");
     case SIM_REJECTED:
         sim_mark(MARK_ZOMBIE_FENCED);
         return fail(error, BUS_ERROR_ABORT, "the group has another generation by now");
@@ -264,13 +261,20 @@ static gboolean unsent_write(SimBus *bus, guint i, GError **error)
                             .headers = record->headers,
                             .n_headers = record->n_headers};
     GError *cause = NULL;
-    while (!answer_take(bus, sim_producer_write(bus->producer, bus->epoch, &message), &cause)) {
-        if (cause != NULL) {
-            g_propagate_error(error, cause);
-            return FALSE;
+    gint64 end_us = sim_now_us(bus->sim) + NO_TOPIC_US;
+    gboolean is_done = FALSE;
+    while (!is_done && cause == NULL) {
+        SimAnswer answer = sim_producer_write(bus->producer, bus->epoch, &message);
+        if (answer == SIM_UNKNOWN && sim_now_us(bus->sim) < end_us) {
+            sim_bus_rest(bus, SIM_S, &cause);
+        } else {
+            is_done = answer_take(bus, answer, &cause);
         }
     }
-    return TRUE;
+    if (cause != NULL) {
+        g_propagate_error(error, cause);
+    }
+    return is_done;
 }
 
 gboolean sim_bus_flush(VbBus *vtable, GError **error)

@@ -12,19 +12,20 @@
     X(FREEZE, "freeze", 150, "a process stands still, for up to 40 s")                             \
     X(POWER_LOSS, "power-loss", 40, "a host loses its power: agent, guests and unsynced writes")   \
     /* Broker: one chance at each request. */                                                      \
-    X(BROKER_DOWN, "broker-down", 100, "the broker answers nobody for up to 30 s")                 \
+    X(BROKER_DOWN, "broker-down", 600, "the broker answers nobody for up to 30 s")                 \
     X(BROKER_SLOW, "broker-slow", 5000, "a request takes up to 3 s")                               \
     X(TXN_ABORT, "txn-abort", 8000, "the broker aborts a transaction")                             \
-    X(TXN_FATAL, "txn-fatal", 1500, "a producer is told that it cannot go on")                     \
-    X(COMMIT_UNKNOWN, "commit-unknown", 3000, "a commit is done, and its answer is lost")          \
-    X(REBALANCE, "rebalance", 800, "a group's partitions are given anew")                          \
+    X(TXN_FATAL, "txn-fatal", 4000, "a producer is told that it cannot go on")                     \
+    X(COMMIT_UNKNOWN, "commit-unknown", 8000, "a commit is done, and its answer is lost")          \
+    X(REBALANCE, "rebalance", 3000, "a group's partitions are given anew")                         \
     X(DELIVER_LATE, "deliver-late", 8000, "a partition is silent to a reader for up to 20 s")      \
-    X(REPORT_LOST, "report-lost", 8000, "a report does not reach the broker, and its agent hears") \
-    X(REPORT_TWICE, "report-twice", 8000,                                                          \
+    X(REPORT_LOST, "report-lost", 40000,                                                           \
+      "a report does not reach the broker, and its agent hears")                                   \
+    X(REPORT_TWICE, "report-twice", 40000,                                                         \
       "a report is written, and its agent hears that it was not")                                  \
-    X(LATE_OFFSET, "late-offset", 20000, "an agent's commit of its offset is lost")                \
-    X(TOPIC_DELETED, "topic-deleted", 20, "a host's command topic is deleted")                     \
-    X(RETENTION, "retention", 300, "old records of an input topic are deleted")                    \
+    X(LATE_OFFSET, "late-offset", 60000, "an agent's commit of its offset is lost")                \
+    X(TOPIC_DELETED, "topic-deleted", 400, "a host's command topic is deleted")                    \
+    X(RETENTION, "retention", 3000, "old records of an input topic are deleted")                   \
     X(COMPACTION, "compaction", 2000, "superseded states are compacted away")                      \
     /* Control planes: one chance at each command. */                                              \
     X(COMMAND_TWICE, "command-twice", 30000, "a control plane sends a command again")              \

@@ -13,7 +13,9 @@
 enum {
     TIMEOUT_US = 10 * SIM_S,
     STAGGER_CHANCE = 120000, /* Per million: markers that take their time. */
-    STAGGER_US = 2 * SIM_S,
+    STAGGER_MORE = 600000,   /* While the broker has its troubles. */
+    STAGGER_US = 3 * SIM_S,
+    TROUBLE_US = 5 * SIM_S,
 };
 
 struct SimTransactions {
@@ -24,6 +26,7 @@ struct SimTransactions {
     guint64 last_number;
     gint64 sweep_every_us; /* How often the broker looks for those that are open too long. */
     gboolean sweep_is_due;
+    gint64 trouble_until_us;
 };
 
 struct SimProducer {
@@ -100,7 +103,8 @@ static void markers_go_on(void *data)
         sim_at(owner->sim, sim_broker_back_us(owner->broker), markers_go_on, transaction);
         return;
     }
-    gboolean staggers = sim_chance(owner->sim, STAGGER_CHANCE);
+    gboolean is_troubled = sim_now_us(owner->sim) < owner->trouble_until_us;
+    gboolean staggers = sim_chance(owner->sim, is_troubled ? STAGGER_MORE : STAGGER_CHANCE);
     while (transaction->parts->len > 0) {
         guint next = sim_below(owner->sim, transaction->parts->len);
         Part part = g_array_index(transaction->parts, Part, next);
@@ -147,6 +151,11 @@ static void decide(SimTransaction *transaction, gboolean commit)
         commit_tell(transaction);
     }
     markers_go_on(transaction);
+}
+
+void sim_transactions_trouble(SimTransactions *transactions)
+{
+    transactions->trouble_until_us = sim_now_us(transactions->sim) + TROUBLE_US;
 }
 
 /* ---- Those that are open too long */
