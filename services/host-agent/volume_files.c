@@ -27,6 +27,13 @@ void store_error(GError **error, const char *doing, const char *path)
 gboolean store_read(VbFiles *files, VbArena *arena, int fd, const char *path, size_t limit_bytes,
                     void **ret_bytes, size_t *ret_size_bytes, GError **error)
 {
+    struct stat facts;
+    if (files->fstat(files, fd, &facts) != 0) {
+        store_error(error, "look at", path);
+        return FALSE;
+    }
+    /* Memory for what is there, not for what may be. */
+    limit_bytes = MIN(limit_bytes, (size_t)facts.st_size);
     char *bytes = arena_alloc(arena, limit_bytes + 1);
     size_t size_bytes = 0;
     while (size_bytes <= limit_bytes) {

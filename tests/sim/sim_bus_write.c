@@ -330,9 +330,6 @@ static void commit_mark(SimBus *bus)
     if (bus->was_aborted) {
         sim_mark(MARK_BATCH_REPEATED);
     }
-    if (bus->n_records == 0) {
-        sim_mark(MARK_ALREADY_APPLIED); /* Whatever is not, leads to a record. */
-    }
     bus->was_aborted = FALSE;
 }
 

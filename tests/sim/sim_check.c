@@ -48,6 +48,7 @@ SimCheck *sim_check_new(SimWorld *world)
     check->volumes = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, volume_free);
     check->counters = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
     check->requests = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    check->answered = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     check->inputs = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, record_free);
     check->next = g_array_new(FALSE, TRUE, sizeof(gint64));
     g_array_set_size(check->next, TOPIC_COUNT * plan->n_partitions);
@@ -74,6 +75,7 @@ void sim_check_free(SimCheck *check)
     g_ptr_array_unref(check->transaction.records);
     g_array_unref(check->next);
     g_hash_table_unref(check->inputs);
+    g_hash_table_unref(check->answered);
     g_hash_table_unref(check->requests);
     g_hash_table_unref(check->counters);
     g_hash_table_unref(check->volumes);
@@ -189,6 +191,7 @@ static void transaction_judge(SimCheck *check)
         return;
     }
     transaction->number = 0;
+    check->n_judged++;
     check_replay(check, transaction);
     for (int states = 1; states >= 0; states--) {
         for (guint i = 0; i < transaction->records->len; i++) {
@@ -219,8 +222,9 @@ static void tell(SimCheck *check, const VbBusRecord *record, const char *host_uu
         g_autofree char *sentence = sim_story_record(check->world, record, host_uuid);
         CheckVm *vm = vm_of(check, record->key, record->key_bytes);
         if (sentence != NULL) {
-            sim_tell(check->sim, vm != NULL ? vm->uuid : NULL, topic_info(record->topic)->suffix,
-                     "%s", sentence);
+            sim_tell(check->sim, vm != NULL ? vm->uuid : NULL,
+                     host_uuid != NULL ? "host.commands" : topic_info(record->topic)->suffix, "%s",
+                     sentence);
         }
     }
 }
@@ -231,6 +235,7 @@ void sim_check_committed(SimCheck *check, const VbBusRecord *record, const char 
     transaction_open(check, transaction);
     tell(check, record, host_uuid);
     if (transaction == 0) {
+        check->n_judged++;
         record_take(check, record, host_uuid);
         arena_reset(check->arena);
         return;

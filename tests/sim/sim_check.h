@@ -30,13 +30,14 @@ typedef struct {
     char host_uuid[UUID_TEXT_BYTES];
     char *path; /* On its host; NULL: no host was asked for it. */
     gint64 next_ms;
-    gboolean acknowledged; /* It was Ready in a committed record. */
-    gboolean doomed;       /* It was Deleting in a committed record. */
-    gboolean gone;         /* It has left the record. */
-    gboolean harmed;       /* Somebody else has damaged its bytes. */
-    guint64 inode;         /* Of its file, when it was acknowledged; 0: not known. */
-    gboolean tpm_durable;  /* Its TPM's state was seen safe on disk. */
-    gboolean tpm_at_risk;  /* A power loss came before it was. */
+    gboolean acknowledged;   /* It was Ready in a committed record. */
+    guint64 acknowledged_in; /* SimCheck.n_judged at that. */
+    gboolean doomed;         /* It was Deleting in a committed record. */
+    gboolean gone;           /* It has left the record. */
+    gboolean harmed;         /* Somebody else has damaged its bytes. */
+    guint64 inode;           /* Of its file, when it was acknowledged; 0: not known. */
+    gboolean tpm_durable;    /* Its TPM's state was safe on disk when it was last looked at. */
+    gboolean tpm_at_risk;    /* A power loss came while it was not. */
 } CheckVolume;
 
 /* The variable that the guests of one NVRAM file count up. */
@@ -87,6 +88,7 @@ typedef struct {
     guint64 newest_epoch;    /* Of a domain with a disk, on any host. */
     guint64 *epochs_on;      /* Of any domain, by host. */
     guint64 journals_harmed; /* Bits of hosts. */
+    guint64 strangers;       /* Bits of hosts where somebody had a domain of its uuid. */
     guint64 n_replies;       /* That were no repeats. */
 } CheckVm;
 
@@ -136,6 +138,7 @@ struct SimCheck {
     GHashTable *volumes;  /* uuid -> CheckVolume, also those that have gone. */
     GHashTable *counters; /* NVRAM inode (guint64) -> CheckCounter */
     GHashTable *requests; /* request id -> CheckRequest */
+    GHashTable *answered; /* Operations that hosts have reported on. */
     GHashTable *inputs;   /* guint64: see input_key -> VbBusRecord, not consumed yet. */
     GArray *next;         /* of gint64: [topic * n_partitions + partition] */
     CheckTransaction transaction;
@@ -143,6 +146,7 @@ struct SimCheck {
     guint64 topics_deleted;   /* Bits of hosts. */
     gint64 services_ready_ms; /* Since when all instances are up; 0: one is not. */
     gint64 calm_ms;           /* Since when; 0: it is not. */
+    guint64 n_judged;         /* Transactions. */
     guint64 n_replayed;
 };
 
@@ -176,8 +180,8 @@ void check_report(SimCheck *check, CheckVm *vm, const VbBusRecord *record);
 /* ---- sim_check_volumes.c */
 
 CheckVolume *check_volume_find(SimCheck *check, const char *uuid); /* NULL: none. */
-/* The volumes of a VM's committed record; `record` NULL: it has gone. */
-void check_volumes_take(SimCheck *check, CheckVm *vm, const VolumeRecord *record);
+/* The volumes of a VM's committed record, of a step of that time; `record` NULL: it has gone. */
+void check_volumes_take(SimCheck *check, CheckVm *vm, const VolumeRecord *record, gint64 step_ms);
 /* I1: their files are there. */
 void check_volume_files(SimCheck *check, CheckVm *vm);
 gboolean check_volume_file(SimCheck *check, const CheckVolume *volume, SimFile *ret_file);
@@ -190,6 +194,8 @@ CheckStart *check_start_find(CheckVm *vm, guint64 epoch);
 void check_domain_synced(SimCheck *check, CheckVm *vm, const HostReport *report);
 /* I6: no two domains share a file. */
 void check_domains(SimCheck *check);
+/* I6: a VM whose record says that nothing of it runs has no domain. */
+void check_nothing_runs(SimCheck *check, const CheckVm *vm);
 
 /* ---- sim_check_replies.c */
 

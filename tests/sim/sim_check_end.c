@@ -2,7 +2,8 @@
  *
  * What the design allows, and so does this: whom somebody's by-hand domain stands in the way, or
  * whose host has lost its journal or its commands, may stay Unknown until a person decides. What a
- * host keeps of an expunged VM is only removed if the command to forget it could reach the host. */
+ * host keeps of an expunged VM is only removed if the command to forget it could reach the host, and
+ * nobody else's domain of that uuid was there. */
 #include <string.h>
 
 #include "common/base/text.h"
@@ -65,24 +66,27 @@ static void look_at_port(void *data, const char *vm_uuid, guint nic_index)
 
 /* ---- Files */
 
+/* A creation that was refused or cut off on a host which the record does not name may leave its
+ * temporary file there: an orphan, and to find those is another matter. */
 static void look_at_volume_file(const Look *look, const SimFile *file, const char *uuid)
 {
     SimCheck *check = look->check;
     const CheckVolume *volume = check_volume_find(check, uuid);
     const char *host_uuid = check->world->host_uuids[look->host];
+    const char *host = sim_world_name(check->world, host_uuid);
     g_autofree char *name = g_path_get_basename(file->path);
-    if (volume == NULL || volume->gone) {
+    gboolean here = volume != NULL && strcmp(volume->host_uuid, host_uuid) == 0;
+    if (*name == '.') {
+        if (here && (volume->acknowledged || volume->gone)) {
+            sim_fail(check->sim, "I10", check->vms[volume->vm].uuid,
+                     "the temporary file %s is left on %s", file->path, host);
+        }
+    } else if (volume == NULL || volume->gone) {
         sim_fail(check->sim, "I10", volume != NULL ? check->vms[volume->vm].uuid : NULL,
-                 "%s is left on %s, and no record knows the volume", file->path,
-                 sim_world_name(check->world, host_uuid));
-    } else if (*name == '.' && volume->acknowledged) {
+                 "%s is left on %s, and no record knows the volume", file->path, host);
+    } else if (!here) {
         sim_fail(check->sim, "I10", check->vms[volume->vm].uuid,
-                 "the temporary file %s is left beside the whole one", file->path);
-    } else if (*volume->host_uuid != '\0' && strcmp(volume->host_uuid, host_uuid) != 0) {
-        sim_fail(check->sim, "I10", check->vms[volume->vm].uuid,
-                 "%s is left on %s, its volume is recorded on %s", file->path,
-                 sim_world_name(check->world, host_uuid),
-                 sim_world_name(check->world, volume->host_uuid));
+                 "%s is left on %s, and its volume is not recorded there", file->path, host);
     }
 }
 
@@ -99,7 +103,8 @@ static void look_at_file(void *data, const SimFile *file)
     for (guint i = 0; i < check->world->plan->n_vms; i++) {
         const CheckVm *vm = &check->vms[i];
         gboolean expunged = vm->status == VM_STATUS_EXPUNGED || !vm->exists;
-        gboolean excused = ((check->topics_deleted | vm->journals_harmed) >> look->host & 1) != 0;
+        guint64 excuses = check->topics_deleted | vm->journals_harmed | vm->strangers;
+        gboolean excused = (excuses >> look->host & 1) != 0;
         if (expunged && !excused && vm->volumes->len == 0 && strstr(file->path, vm->uuid) != NULL) {
             sim_fail(check->sim, "I10", vm->uuid, "it is expunged, and %s is left on %s",
                      file->path,

@@ -46,6 +46,9 @@ static void mark_reply(const CheckVm *vm, const VmEvent *event)
         sim_mark(MARK_PREEMPTED);
     } else if (code == ERROR_CODE_VM_EXISTS && vm->status == VM_STATUS_EXPUNGED) {
         sim_mark(MARK_UUID_NOT_REUSABLE);
+    } else if (code >= ERROR_CODE_NVRAM_TEMPLATE_MISMATCH &&
+               code <= ERROR_CODE_NVRAM_SECURE_BOOT_MISMATCH) {
+        sim_mark(MARK_NVRAM_REFUSED);
     }
 }
 

@@ -2,8 +2,9 @@
  * record says that it shall go.
  *
  * What the design allows, and so does this: a file that somebody else deleted or truncated is not
- * looked at any more. A TPM's state that no agent has synced yet may be lost with the host's power;
- * every other file was synced before it was acknowledged, and must be there whatever happens. */
+ * looked at any more. A TPM's state may be lost with the host's power as long as its guest runs, or
+ * no agent has synced it since: swtpm replaces it whole and syncs nothing. Every other file was synced
+ * before it was acknowledged, and must be there whatever happens. */
 #include <string.h>
 
 #include "common/base/text.h"
@@ -32,8 +33,9 @@ static void check_tpm(SimCheck *check, const CheckVm *vm, CheckVolume *volume)
     SimFile file;
     g_autofree char *path = g_strdup_printf("%s/tpm2/tpm2-00.permall", volume->path);
     gboolean there = sim_host_find_file(host, path, &file) && file.size_bytes > 0;
-    volume->tpm_durable = volume->tpm_durable || (there && file.durable);
-    if (!there && (volume->tpm_durable || !volume->tpm_at_risk)) {
+    volume->tpm_durable = there && file.durable;
+    volume->tpm_at_risk = volume->tpm_at_risk && !there;
+    if (!there && !volume->tpm_at_risk) {
         sim_fail(check->sim, "I1", vm->uuid, "the TPM's state %s is gone", path);
     }
 }
@@ -136,7 +138,23 @@ static void mark_status(const CheckVolume *note, const Volume *volume)
     }
 }
 
-static void volume_take(SimCheck *check, CheckVm *vm, const Volume *volume)
+/* I1: only an expunge, or the end of a retention, dooms what was acknowledged. */
+static void check_doom(SimCheck *check, const CheckVm *vm, const CheckVolume *note,
+                       const VolumeRecord *record, gint64 step_ms)
+{
+    gboolean retention_ended =
+        note->type == VOLUME_TYPE_NV_RAM &&
+        (check->world->settings.nvram_retain_ms == 0 ||
+         (note->status == VOLUME_STATUS_RETAINED && note->next_ms <= step_ms));
+    if (note->acknowledged && !note->doomed && !record->vm_expunged && !retention_ended) {
+        sim_fail(check->sim, "I1", vm->uuid,
+                 "volume %s is Deleting: nobody expunged its VM, and no retention has ended",
+                 note->uuid);
+    }
+}
+
+static void volume_take(SimCheck *check, CheckVm *vm, const VolumeRecord *record, gint64 step_ms,
+                        const Volume *volume)
 {
     CheckVolume *note = volume_note(check, vm, volume);
     gboolean whole =
@@ -153,12 +171,16 @@ static void volume_take(SimCheck *check, CheckVm *vm, const Volume *volume)
         sim_fail(check->sim, "I1", vm->uuid, "volume %s was Deleting and is %s again", volume->uuid,
                  ENUM_LABEL(volume_status, volume->status));
     }
+    if (volume->status == VOLUME_STATUS_DELETING) {
+        check_doom(check, vm, note, record, step_ms);
+    }
     mark_status(note, volume);
     volume_fill(check, note, volume);
     note->status = volume->status;
     note->doomed = note->doomed || volume->status == VOLUME_STATUS_DELETING;
     if (whole && !note->acknowledged) {
         note->acknowledged = TRUE;
+        note->acknowledged_in = check->n_judged;
         check_one(check, vm, note, TRUE);
         if (note->type == VOLUME_TYPE_NV_RAM && note->inode != 0) {
             check_counter(check, note->inode);
@@ -176,7 +198,7 @@ static gboolean is_in(const VolumeRecord *record, const char *uuid)
     return FALSE;
 }
 
-void check_volumes_take(SimCheck *check, CheckVm *vm, const VolumeRecord *record)
+void check_volumes_take(SimCheck *check, CheckVm *vm, const VolumeRecord *record, gint64 step_ms)
 {
     for (guint i = vm->volumes->len; i > 0; i--) {
         CheckVolume *note = g_ptr_array_index(vm->volumes, i - 1);
@@ -195,7 +217,7 @@ void check_volumes_take(SimCheck *check, CheckVm *vm, const VolumeRecord *record
         g_ptr_array_remove_index(vm->volumes, i - 1);
     }
     for (size_t i = 0; record != NULL && i < record->n_volumes; i++) {
-        volume_take(check, vm, record->volumes[i]);
+        volume_take(check, vm, record, step_ms, record->volumes[i]);
     }
 }
 

@@ -18,6 +18,7 @@ typedef struct {
     GBytes *spec;            /* Packed VmSpec, as last asked for; NULL: none. */
     char stores[CLIENT_VOLUMES][UUID_TEXT_BYTES]; /* Variable stores that were told of. */
     guint n_stores;
+    gboolean list_wanted; /* Something was asked for that may change its stores. */
 } ClientVm;
 
 /* The next command that somebody might give to this VM; NULL: nobody does now. In the arena. */

@@ -104,7 +104,8 @@ static VmSpec *spec_make(SimWorld *world, VbArena *arena, const ClientVm *vm)
     spec->platform = sim_below(sim, PLATFORM_OTHER + 1);
     spec->vcpus = 1 + sim_below(sim, 4);
     spec->memory_bytes = (guint64)(64 + sim_below(sim, 64)) << 20;
-    spec->restart_policy = sim_below(sim, RESTART_POLICY_RESTART + 1);
+    spec->restart_policy =
+        percent(sim, 60) ? RESTART_POLICY_RESTART : sim_below(sim, RESTART_POLICY_LEAVE + 1);
     spec->serial_console = percent(sim, 20);
     add_nics(sim, arena, spec);
     if (percent(sim, 12)) {
@@ -192,7 +193,7 @@ static const char *store_choose(Sim *sim, VbArena *arena, const ClientVm *vm)
 {
     char other[UUID_TEXT_BYTES];
     random_uuid(sim, other);
-    guint i = sim_below(sim, CLIENT_VOLUMES);
+    guint i = sim_below(sim, vm->n_stores + 1);
     return i < vm->n_stores ? vm->stores[i] : arena_strdup(arena, other);
 }
 
@@ -364,9 +365,25 @@ static VmCommand__CommandCase kind_draw(Sim *sim, VmStatus status)
     return NOTHING;
 }
 
+/* What a look at the volumes is good for: of several variable stores one is adopted. */
+static VmCommand__CommandCase store_kind(Sim *sim, ClientVm *vm, VmCommand__CommandCase kind)
+{
+    if (kind == CMD(RESET_NVRAM)) {
+        vm->list_wanted = TRUE;
+    } else if (kind == CMD(START_VM) && vm->list_wanted) {
+        vm->list_wanted = FALSE;
+        return CMD(LIST_VOLUMES);
+    } else if (kind == CMD(START_VM) && vm->n_stores > 1 && percent(sim, 30)) {
+        vm->list_wanted = TRUE;
+        return CMD(ADOPT_VOLUME);
+    }
+    return kind;
+}
+
 VmCommand *client_ask(SimWorld *world, VbArena *arena, ClientVm *vm)
 {
     VmCommand__CommandCase kind = kind_draw(world->sim, vm->status);
+    kind = store_kind(world->sim, vm, kind);
     if (kind == NOTHING) {
         return NULL;
     }

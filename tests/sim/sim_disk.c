@@ -216,6 +216,7 @@ static void node_set_dirty(SimNode *node, guint writer)
         dirty_tidy(disk);
     }
     node->dirty = TRUE;
+    node->least_bytes = content_size(node->disk_content);
     g_ptr_array_add(disk->dirty, sim_node_ref(node));
 }
 
@@ -316,6 +317,7 @@ void sim_node_truncate(SimNode *node, guint64 size_bytes, guint writer)
     content_unref(before);
     node->content = content;
     node_set_dirty(node, writer);
+    node->least_bytes = MIN(node->least_bytes, size_bytes);
 }
 
 void sim_node_set_owner(SimNode *node, SimOwner owner, guint writer)
@@ -425,12 +427,15 @@ void sim_folder_rename(SimNode *folder, const char *from, SimNode *to_folder, co
 
 /* ---- Power loss */
 
-/* Some sectors of the new, some of the old. */
-static SimContent *content_tear(Sim *sim, const SimContent *old, const SimContent *new)
+/* Some sectors of the new, some of the old. It has one of the sizes that the file went through: one
+ * that was never made shorter or longer stays as long as it was. */
+static SimContent *content_tear(Sim *sim, const SimNode *node)
 {
-    guint64 sizes[] = {content_size(old), content_size(new), 0, 0};
-    sizes[2] = sizes[1] > 0 ? (guint64)sim_between(sim, 0, (gint64)sizes[1]) : 0;
-    guint64 size_bytes = sizes[sim_below(sim, G_N_ELEMENTS(sizes))];
+    const SimContent *old = node->disk_content;
+    const SimContent *new = node->content;
+    gint64 least = (gint64)MIN(node->least_bytes, content_size(old));
+    gint64 most = (gint64)MAX(content_size(old), content_size(new));
+    guint64 size_bytes = (guint64)(sim_below(sim, 2) == 0 ? least : sim_between(sim, least, most));
     gsize n_old = old != NULL ? old->n_bytes : 0;
     gsize n_new = new != NULL ? new->n_bytes : 0;
     SimContent *torn = content_new((gsize)MIN((guint64)MAX(n_old, n_new), size_bytes));
@@ -450,7 +455,7 @@ static gboolean file_lose(Sim *sim, SimNode *node)
         return FALSE;
     }
     if (sim_below(sim, 2) == 0) {
-        SimContent *torn = content_tear(sim, node->disk_content, node->content);
+        SimContent *torn = content_tear(sim, node);
         content_unref(node->disk_content);
         node->disk_content = torn;
         sim_mark(MARK_WRITE_TORN);

@@ -53,7 +53,8 @@ typedef struct SimNode {
     SimContent *disk_content;
     GArray *entries; /* FOLDER: of SimEntry, by name. */
     GArray *disk_entries;
-    GArray *pending; /* FOLDER: what makes `entries` of `disk_entries`. */
+    GArray *pending;     /* FOLDER: what makes `entries` of `disk_entries`. */
+    guint64 least_bytes; /* FILE: its smallest size since the last sync. */
     gboolean dirty;
     guint writer;     /* Which host wrote it last. */
     GRefString *name; /* The last it had, for the trace; NULL: none yet. */

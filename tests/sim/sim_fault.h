@@ -10,7 +10,7 @@
     /* Processes: one chance at each call. */                                                      \
     X(CRASH, "crash", 400, "a process is killed before one of its calls")                          \
     X(FREEZE, "freeze", 150, "a process stands still, for up to 40 s")                             \
-    X(POWER_LOSS, "power-loss", 40, "a host loses its power: agent, guests and unsynced writes")   \
+    X(POWER_LOSS, "power-loss", 150, "a host loses its power: agent, guests and unsynced writes")  \
     /* Broker: one chance at each request. */                                                      \
     X(BROKER_DOWN, "broker-down", 600, "the broker answers nobody for up to 30 s")                 \
     X(BROKER_SLOW, "broker-slow", 5000, "a request takes up to 3 s")                               \
@@ -39,19 +39,19 @@
     X(FILE_ENOSPC, "file-enospc", 1500, "a file call fails with ENOSPC")                           \
     X(FILE_SHORT, "file-short", 5000, "a write takes some of its bytes only")                      \
     X(FSYNC_LIES, "fsync-lies", 1000, "an fsync is done and reported as failed")                   \
-    X(FILE_LOST, "file-lost", 20, "somebody deletes a state file while nothing runs")              \
-    X(FILE_TRUNCATED, "file-truncated", 20, "somebody truncates a state file while nothing runs")  \
+    X(FILE_LOST, "file-lost", 300, "somebody deletes a state file while nothing runs")             \
+    X(FILE_TRUNCATED, "file-truncated", 300, "somebody truncates a state file while nothing runs") \
     X(LIBVIRT_FAILS, "libvirt-fails", 5000, "a libvirt call fails, nothing done")                  \
-    X(LIBVIRT_LATE, "libvirt-late", 5000, "a libvirt call is done, and fails for its caller")      \
+    X(LIBVIRT_LATE, "libvirt-late", 8000, "a libvirt call is done, and fails for its caller")      \
     X(LIBVIRT_DOWN, "libvirt-down", 300, "libvirtd is away for up to 60 s")                        \
-    X(LIBVIRT_KILLED, "libvirt-killed", 800, "libvirtd dies in a create: a domain starting up")    \
+    X(LIBVIRT_KILLED, "libvirt-killed", 40000, "libvirtd dies in a create: a domain starting up")  \
     X(EVENT_LOST, "event-lost", 20000, "a domain event is not told")                               \
     X(EVENT_TWICE, "event-twice", 20000, "a domain event is told twice")                           \
-    X(FOREIGN_DOMAIN, "foreign-domain", 40, "somebody starts a domain of a VM's uuid by hand")     \
+    X(FOREIGN_DOMAIN, "foreign-domain", 100, "somebody starts a domain of a VM's uuid by hand")    \
     X(DOMAIN_VANISHES, "domain-vanishes", 100, "somebody destroys a domain by hand")               \
     X(GUEST_DEAF, "guest-deaf", 100000, "a guest does not hear the power button")                  \
     X(OVS_DOWN, "ovs-down", 300, "OVS answers nobody for up to 60 s")                              \
-    X(OVS_REFUSES, "ovs-refuses", 5000, "OVS refuses a port")
+    X(OVS_REFUSES, "ovs-refuses", 30000, "OVS refuses a port")
 
 typedef enum {
 #define SIM_FAULT_ENUM(id, name, rate, what) FAULT_##id,

@@ -201,7 +201,13 @@ static const char *vm_of_path(SimHost *host, const char *path)
     return NULL;
 }
 
-#define say_path(host, path, ...) sim_host_say(host, vm_of_path(host, path), __VA_ARGS__)
+/* A journal is saved so often that only its end is told. */
+#define say_path(host, path, ...)                                                                  \
+    do {                                                                                           \
+        if (sim_is_listened_to((host)->sim) && !g_str_has_suffix(path, ".vm.new")) {               \
+            sim_host_say(host, vm_of_path(host, path), __VA_ARGS__);                               \
+        }                                                                                          \
+    } while (0)
 
 static int fd_new(SimHost *host, SimNode *node, int flags)
 {
@@ -372,7 +378,7 @@ static int sim_fsync(VbFiles *self, int fd)
         (open = fd_get(host, fd)) == NULL) {
         return -1;
     }
-    if (open->node->dirty && open->node->name != NULL) {
+    if (!is_folder && open->node->dirty && open->node->name != NULL) {
         say_path(host, open->node->name, "syncs %s (inode %" G_GINT64_MODIFIER "x)",
                  open->node->name, open->node->inode);
     }
@@ -512,7 +518,11 @@ static int sim_rename(VbFiles *self, const char *from, const char *to)
         sim_mark(MARK_JOURNAL_SET_ASIDE);
     }
     sim_folder_rename(old.folder, old.name, new.folder, new.name, host->index);
-    say_path(host, to, "renames %s to %s", from, new.name);
+    if (g_str_has_suffix(to, ".vm")) {
+        say_path(host, to, "saves the journal");
+    } else {
+        say_path(host, to, "renames %s to %s", from, new.name);
+    }
     return 0;
 }
 
@@ -863,9 +873,23 @@ static void candidate_add(void *data, const SimFile *file)
     gboolean is_state =
         strstr(file->path, "/nvRam/") != NULL || g_str_has_suffix(file->path, "/tpm2-00.permall");
     SimNode *node = is_journal || is_state ? sim_files_find(host, file->path) : NULL;
-    if (node != NULL &&
-        (is_journal ? host->process == NULL : !sim_hypervisor_uses(host->hypervisor, node))) {
+    if (node != NULL && (is_journal || !sim_hypervisor_uses(host->hypervisor, node))) {
         g_ptr_array_add(candidates->paths, g_strdup(file->path));
+    }
+}
+
+static void harm(SimHost *host, const char *path, const Spot *spot, gboolean truncate)
+{
+    guint64 inode = spot->node->inode;
+    say_path(host, path, "somebody %s %s", truncate ? "truncates" : "deletes", path);
+    sim_check_file_harmed(host->world->check, host, path, inode);
+    if (truncate) {
+        sim_node_truncate(spot->node, sim_node_size(spot->node) / 2, host->index);
+        sim_node_sync(spot->node);
+    } else {
+        sim_folder_unlink(spot->folder, spot->name, host->index);
+        sim_node_sync(spot->folder);
+        sim_check_file_unlinked(host->world->check, host, path, inode, FALSE);
     }
 }
 
@@ -873,26 +897,14 @@ void sim_files_harm(SimHost *host, gboolean truncate)
 {
     g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
     Candidates candidates = {.host = host, .paths = paths};
+    gboolean journals = host->process == NULL; /* No agent has them in its memory. */
     Spot spot;
-    sim_host_each_file(host, SIM_STATE_DIR, candidate_add, &candidates);
-    sim_host_each_file(host, SIM_STORAGE_DIR, candidate_add, &candidates);
-    if (paths->len == 0) {
-        return;
-    }
-    const char *path = g_ptr_array_index(paths, sim_below(host->sim, paths->len));
-    if (walk(host, path, FALSE, &spot) != 0 || spot.node == NULL) {
-        return;
-    }
-    say_path(host, path, "somebody %s %s", truncate ? "truncates" : "deletes", path);
-    sim_check_file_harmed(host->world->check, host, path, spot.node->inode);
-    if (truncate) {
-        sim_node_truncate(spot.node, sim_node_size(spot.node) / 2, host->index);
-        sim_node_sync(spot.node);
-    } else {
-        guint64 inode = spot.node->inode;
-        sim_folder_unlink(spot.folder, spot.name, host->index);
-        sim_node_sync(spot.folder);
-        sim_check_file_unlinked(host->world->check, host, path, inode, FALSE);
+    sim_host_each_file(host, journals ? SIM_STATE_DIR : SIM_STORAGE_DIR, candidate_add,
+                       &candidates);
+    const char *path =
+        paths->len > 0 ? g_ptr_array_index(paths, sim_below(host->sim, paths->len)) : NULL;
+    if (path != NULL && walk(host, path, FALSE, &spot) == 0 && spot.node != NULL) {
+        harm(host, path, &spot, truncate);
     }
 }
 

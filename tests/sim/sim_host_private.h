@@ -1,14 +1,9 @@
-/* What the files of a simulated host share: sim_files.c, sim_hypervisor.c, sim_switch.c,
- * sim_threads.c and sim_host.c; and sim_agent_bus.c, whose bus a host's agent has. */
+/* What the files of a simulated host share: sim_files.c, sim_nvram.c, sim_hypervisor.c,
+ * sim_switch.c, sim_threads.c and sim_host.c. */
 #pragma once
 
 #include "services/host-agent/agent_private.h"
 #include "tests/sim/sim_disk.h"
-
-/* ---- The agent's bus: sim_agent_bus.c */
-
-VbAgentBus *sim_agent_bus_new(SimWorld *world, SimHost *host, VbReportFate fate, void *data);
-void sim_agent_bus_free(VbAgentBus *bus);
 
 /* ---- A host */
 
@@ -65,6 +60,8 @@ struct SimHost {
     VbAgent *agent;
     VbAgentBus *bus;
     gboolean must_end;     /* SIGTERM. */
+    gboolean lose_journal; /* Once the agent is gone, before the next one starts. */
+    gboolean cut_journal;
     gboolean start_is_due; /* It will be started again by itself. */
     guint n_starts;        /* Of the agent. */
 };
@@ -72,8 +69,6 @@ struct SimHost {
 /* Without its agent. */
 SimHost *sim_host_build(SimWorld *world, guint index);
 void sim_host_start_agent(SimHost *host);
-/* Ends the agent's sleep. For the bus: something is there to be served. From anywhere. */
-void sim_host_wake(SimHost *host);
 
 /* Each call that changes the host begins with this: the agent may die in it, or the host. FALSE:
  * touch nothing. */
@@ -99,7 +94,7 @@ SimNode *sim_files_find(SimHost *host, const char *path);
 gboolean sim_files_make(SimHost *host, const char *path, SimNodeKind kind, guint mode,
                         const void *bytes, gsize size_bytes);
 void sim_files_remove(SimHost *host, const char *path);
-/* One of the host's state files that nothing uses now is deleted or truncated. */
+/* A state file that no guest uses now is deleted or truncated; a journal where no agent runs. */
 void sim_files_harm(SimHost *host, gboolean truncate);
 
 /* ---- sim_nvram.c */

@@ -30,7 +30,6 @@
     X(BATCH_REPEATED, "an aborted batch was stepped again")                                        \
     X(RECORD_MOVED, "a record was moved to its right partition")                                   \
     X(DEAD_LETTER, "a record went to a dead letter queue")                                         \
-    X(ALREADY_APPLIED, "a record that was applied already was ignored")                            \
     X(REQUEST_REPEATED, "a repeated request was answered as repeated")                             \
     X(DEADLINE_ELAPSED, "a deadline passed")                                                       \
     X(JOURNAL_SET_ASIDE, "an agent set a bad journal file aside")                                  \

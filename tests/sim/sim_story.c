@@ -123,8 +123,18 @@ static void say_command_details(Words *w, const VmCommand *command)
     case VM_COMMAND__COMMAND_CONFIRM_HOST_DOWN:
         say(w, " of %s", sim_world_name(w->world, command->confirm_host_down->host_uuid));
         return;
-    default: /* The rest says all by its name. */
-        return;
+    case VM_COMMAND__COMMAND_DESTROY_VM:
+    case VM_COMMAND__COMMAND_RECOVER_VM:
+    case VM_COMMAND__COMMAND_EXPUNGE_VM:
+    case VM_COMMAND__COMMAND_GET_VM:
+    case VM_COMMAND__COMMAND_LIST_VOLUMES:
+    case VM_COMMAND__COMMAND_RESET_NVRAM:
+    case VM_COMMAND__COMMAND_RELEASE_QUARANTINE:
+    case VM_COMMAND__COMMAND_ATTACH_NIC:
+    case VM_COMMAND__COMMAND_DETACH_NIC:
+    case VM_COMMAND__COMMAND_MIGRATE_VM:
+    case VM_COMMAND__COMMAND__NOT_SET:
+        return; /* The name says all. */
     }
 }
 
@@ -162,8 +172,13 @@ static void say_host_command(Words *w, const HostCommand *command)
     case HOST_COMMAND__COMMAND_STOP_DOMAIN:
         say(w, " %s", ENUM_LABEL(stop_mode, command->stop_domain->mode));
         break;
-    default: /* The rest says all by its name. */
-        break;
+    case HOST_COMMAND__COMMAND_FORGET_VM:
+    case HOST_COMMAND__COMMAND_ATTACH_DEVICE:
+    case HOST_COMMAND__COMMAND_DETACH_DEVICE:
+    case HOST_COMMAND__COMMAND_PREPARE_MIGRATION:
+    case HOST_COMMAND__COMMAND_MIGRATE_DOMAIN:
+    case HOST_COMMAND__COMMAND__NOT_SET:
+        break; /* The name says all. */
     }
     say(w, ", operation %.8s, epoch %" G_GUINT64_FORMAT, command->operation_id, command->epoch);
     say_expiry(w, command->expires_ms);
@@ -263,8 +278,12 @@ static void say_report(Words *w, const HostReport *report)
     case HOST_REPORT__REPORT_GUEST_EVENT:
         say(w, " %s", ENUM_LABEL(guest_event_type, report->guest_event->type));
         break;
-    default: /* The rest says all by its name. */
-        break;
+    case HOST_REPORT__REPORT_DOMAIN_STARTED:
+    case HOST_REPORT__REPORT_VM_FORGOTTEN:
+    case HOST_REPORT__REPORT_DEVICE_CHANGED:
+    case HOST_REPORT__REPORT_INVENTORY:
+    case HOST_REPORT__REPORT__NOT_SET:
+        break; /* The name says all. */
     }
     say_id(w, ", operation ", report->operation_id);
     say(w, ", epoch %" G_GUINT64_FORMAT, report->epoch);
