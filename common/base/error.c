@@ -1,5 +1,7 @@
 #include "common/base/error.h"
 
+#include "common/base/uuid.h"
+
 G_DEFINE_QUARK(virtbus - error, vb_error)
 
 /* Long enough for a sentence with two uuids and libvirt's own words. */
@@ -38,4 +40,16 @@ Error *error_from_gerror(VbArena *arena, const GError *gerror)
 {
     ErrorCode code = gerror->domain == VB_ERROR ? (ErrorCode)gerror->code : ERROR_CODE_INTERNAL;
     return error_make(arena, code, "%s", gerror->message);
+}
+
+Error *error_tame(VbArena *arena, const Error *foreign)
+{
+    if (foreign == NULL) {
+        return NULL;
+    }
+    Error *error = error_make(arena, foreign->code, "%s", foreign->message);
+    if (uuid_is_valid(foreign->host_uuid)) {
+        error->host_uuid = foreign->host_uuid;
+    }
+    return error;
 }

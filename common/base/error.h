@@ -14,3 +14,6 @@ Error *error_make(VbArena *arena, ErrorCode code, const char *format, ...) G_GNU
 
 /* The same from a GError. One of another domain than VB_ERROR becomes INTERNAL. */
 Error *error_from_gerror(VbArena *arena, const GError *gerror);
+
+/* The same from what another process says, which keeps no bounds of its own; NULL stays NULL. */
+Error *error_tame(VbArena *arena, const Error *foreign);

@@ -12,6 +12,13 @@ enum {
 
     /* Of a VmSpec: with a VM's volumes around it, it still fits a record (MESSAGE_MAX_BYTES). */
     SPEC_MAX_BYTES = 24 * 1024,
+    /* Of what a host says of a VM's hardware; it travels with the spec. */
+    HARDWARE_MAX_BYTES = 16 * 1024,
+    /* Of what it says of a variable store's firmware: two paths and a name. */
+    FIRMWARE_MAX_BYTES = 4 * 1024,
+
+    /* Of one VM, with those that are retained or on their way out: all of them fit a record. */
+    VOLUMES_MAX = 48,
 
     OUTCOMES_KEPT = 16, /* Finished requests whose repeat gets the same reply. */
 

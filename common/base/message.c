@@ -207,8 +207,20 @@ gboolean message_check_bytes(const ProtobufCMessageDescriptor *descriptor, const
 
 GBytes *message_pack(const void *message)
 {
+    if (message == NULL) {
+        return NULL;
+    }
     size_t size_bytes = protobuf_c_message_get_packed_size(message);
     uint8_t *packed = g_malloc(size_bytes);
     protobuf_c_message_pack(message, packed);
     return g_bytes_new_take(packed, size_bytes);
+}
+
+gboolean message_is_packed(const void *message, const GBytes *packed)
+{
+    if (message == NULL || packed == NULL) {
+        return message == NULL && packed == NULL;
+    }
+    g_autoptr(GBytes) now = message_pack(message);
+    return g_bytes_equal(now, packed);
 }

@@ -26,5 +26,7 @@ gboolean message_check(const ProtobufCMessage *message, GError **error);
 gboolean message_check_bytes(const ProtobufCMessageDescriptor *descriptor, const void *bytes,
                              size_t size_bytes, GError **error);
 
-/* Packed bytes. Free with g_bytes_unref. */
+/* Packed bytes; of NULL: NULL. Free with g_bytes_unref. */
 GBytes *message_pack(const void *message);
+/* Whether the message (or NULL) still packs to those bytes (or NULL). */
+gboolean message_is_packed(const void *message, const GBytes *packed);

@@ -159,7 +159,8 @@ static bool apply_key(VbOptions *options, GKeyFile *file, const char *path, cons
                       GError **error)
 {
     const VbOptionSlot *slot = options_find(options, key);
-    g_autofree char *source = g_strdup_printf("file %s, key %s", path, key);
+    g_autofree char *raw = g_strdup_printf("file %s, key %s", path, key);
+    g_autofree char *source = g_utf8_make_valid(raw, -1);
     g_autoptr(GError) cause = NULL;
     g_auto(GStrv) values = NULL;
     if (slot && slot->option->flags & VB_OPTION_REPEATABLE) {

@@ -45,6 +45,10 @@ static gboolean check_plan(const VbDomainPlan *plan, GError **error)
         return refuse(error, ERROR_CODE_NVRAM_MISSING, plan->vm_uuid,
                       "it needs a variable store and has none");
     }
+    if (!uefi && plan->nvram_path != NULL) {
+        return refuse(error, ERROR_CODE_INVALID_ARGUMENT, plan->vm_uuid,
+                      "a variable store is of no use to Legacy BIOS");
+    }
     if (uefi && plan->firmware->class_->secure_boot &&
         (plan->nvram_path == NULL || strcmp(family, "pc-q35-") != 0)) {
         return refuse(error, ERROR_CODE_UNSUPPORTED, plan->vm_uuid,
@@ -346,7 +350,8 @@ char *domain_xml_build_nic(const VbNicPlan *plan, GError **error)
     g_autoptr(xmlBuffer) buffer = xmlBufferCreate();
     g_autoptr(xmlTextWriter) out = domain_xml_writer_new(buffer);
     VbDomainXml xml = {.out = out, .vm_uuid = plan->vm_uuid};
-    if (!domain_xml_write_nic(&xml, plan->nic, plan->effective, plan->socket_path, 0, plan->place,
+    if (!domain_xml_check_nic(plan->vm_uuid, plan->nic, plan->effective->mac, error) ||
+        !domain_xml_write_nic(&xml, plan->nic, plan->effective, plan->socket_path, 0, plan->place,
                               error)) {
         return NULL;
     }
@@ -371,7 +376,7 @@ char *domain_xml_build(const VbDomainPlan *plan, GError **error)
                        .pinned = usable_hardware(plan->start),
                        .drives = drives};
     xml.hyperv = wants_hyperv(xml.spec, xml.platform);
-    if (!write_domain(&xml, error)) {
+    if (!domain_xml_check(&xml, error) || !write_domain(&xml, error)) {
         return NULL;
     }
     g_assert(xmlTextWriterFlush(out) >= 0);

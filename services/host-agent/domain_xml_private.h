@@ -68,3 +68,8 @@ gboolean domain_platform_is_virtio(Platform platform);
 /* "pc-q35-" or "pc-i440fx-"; NULL: neither. */
 const char *domain_xml_machine_family(const char *machine);
 gboolean domain_xml_disk_is_vhost_user(const DiskSpec *disk);
+
+/* domain_xml_check.c: INVALID_ARGUMENT for what libvirt's schema refuses. */
+gboolean domain_xml_check(const VbDomainXml *xml, GError **error);
+gboolean domain_xml_check_nic(const char *vm_uuid, const NicSpec *nic, const char *mac,
+                              GError **error);

@@ -5,6 +5,7 @@
 #include <json-glib/json-glib.h>
 #include <string.h>
 
+#include "common/base/message.h"
 #include "common/base/text.h"
 
 /* One descriptor as far as it concerns us. */
@@ -159,6 +160,10 @@ static FirmwareRef *read_descriptor(VbArena *arena, const char *name, JsonObject
     ref->code_path = arena_strdup(arena, code_path);
     ref->template_path = arena_strdup(arena, template_path);
     ref->descriptor = arena_strdup(arena, name);
+    if (!message_check(&ref->base, NULL)) {
+        *ret_fault = "has a path or name that cannot be told to others: control characters";
+        return NULL;
+    }
     return ref;
 }
 

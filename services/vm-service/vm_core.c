@@ -32,6 +32,7 @@
 #include <string.h>
 
 #include "common/base/limits.h"
+#include "common/base/message.h"
 #include "common/base/text.h"
 #include "common/base/uuid.h"
 #include "services/vm-service/vm_saga.h"
@@ -114,7 +115,6 @@ static gboolean answer_repeat(VmContext *ctx, const char *request_id)
     }
     for (size_t i = 0; i < vm->n_outcomes; i++) {
         if (strcmp(vm->outcomes[i]->request_id, request_id) == 0) {
-            ctx->version = ctx->step->state->version; /* Nothing changes. */
             vm_emit_reply(ctx, request_id, vm->outcomes[i]->error)->repeated = TRUE;
             return TRUE;
         }
@@ -347,10 +347,9 @@ static void confirm_host_down(VmContext *ctx, const VmCommand *command)
     vm_reply(ctx, command->request_id, NULL);
 }
 
-/* Reads change nothing, so their version is the record's own and their replies are not kept. */
+/* Reads change nothing, so their replies are not kept. */
 static void get_vm(VmContext *ctx, const VmCommand *command)
 {
-    ctx->version = ctx->step->state->version;
     vm_emit_reply(ctx, command->request_id, NULL)->vm = ctx->vm;
 }
 
@@ -380,8 +379,22 @@ static VmContext context_open(VbStep *step)
     };
 }
 
+/* Events name the version of the record that they leave behind: the next one only if this step has
+ * changed it. */
+static void versions_settle(const VbStep *step, const GBytes *before)
+{
+    gboolean changed = step->state == NULL || !message_is_packed(step->state, before);
+    for (guint i = 0; !changed && i < step->outputs->len; i++) {
+        const VbOutput *output = &g_array_index(step->outputs, VbOutput, i);
+        if (output->topic == TOPIC_VM_EVENTS) {
+            ((VmEvent *)output->message)->version = step->state->version;
+        }
+    }
+}
+
 static VbStepResult vm_step(VbStep *step)
 {
+    g_autoptr(GBytes) before = message_pack(step->state);
     VmContext ctx = context_open(step);
     const VbStepInput *input = step->input;
     if (ctx.fault) {
@@ -398,6 +411,7 @@ static VbStepResult vm_step(VbStep *step)
     } else {
         return STEP_FAULT;
     }
+    versions_settle(step, before);
     return ctx.fault ? STEP_FAULT : STEP_OK;
 }
 

@@ -29,14 +29,35 @@ static void nic_remove(VmSpec *spec, guint32 index)
     }
 }
 
-/* FALSE: it is there already. */
-static gboolean nic_add(VmContext *ctx, VmSpec *spec, NicSpec *nic)
+/* The record's configuration with one NIC more: the rules are those of the whole. NULL and an error. */
+static VmSpec *spec_with(VmContext *ctx, NicSpec *nic, Error **ret_error)
 {
-    gboolean added = nic_find(spec, nic->index) == spec->n_nics;
-    if (added) {
-        ARENA_APPEND(ctx->arena, spec->n_nics, spec->nics, nic);
+    const VmSpec *before = ctx->vm->spec;
+    VmSpec *with = arena_copy(ctx->arena, before);
+    ARENA_APPEND(ctx->arena, with->n_nics, with->nics, nic);
+    return vm_spec_resolve(ctx->arena, ctx->vm_uuid, with, before, ctx->settings, ret_error);
+}
+
+/* What a host says is no reason to take up what nobody may ask for. FALSE: it is there already, or
+ * cannot be. */
+static gboolean nic_add(VmContext *ctx, NicSpec *nic)
+{
+    Error *error = NULL;
+    if (nic_find(ctx->vm->spec, nic->index) < ctx->vm->spec->n_nics) {
+        return FALSE;
     }
-    return added;
+    VmSpec *spec = spec_with(ctx, nic, &error);
+    if (spec == NULL) {
+        vm_warn(ctx,
+                error_make(ctx->arena, error->code,
+                           "host %s says that NIC %u is in VM %s, whose configuration cannot have "
+                           "it: %s",
+                           ctx->vm->host_uuid, nic->index, ctx->vm_uuid, error->message),
+                "");
+        return FALSE;
+    }
+    ctx->vm->spec = spec;
+    return TRUE;
 }
 
 static HostCommand *change_begin(VmContext *ctx, const VmCommand *command, OperationKind kind,
@@ -60,10 +81,7 @@ void vm_attach_nic_begin(VmContext *ctx, const VmCommand *command)
     if (nic == NULL) {
         error = error_make(ctx->arena, ERROR_CODE_INVALID_ARGUMENT, "attach_nic.nic is missing");
     } else {
-        /* The rules are those of the whole configuration with it. */
-        VmSpec *with = arena_copy(ctx->arena, vm->spec);
-        ARENA_APPEND(ctx->arena, with->n_nics, with->nics, nic);
-        spec = vm_spec_resolve(ctx->arena, ctx->vm_uuid, with, vm->spec, ctx->settings, &error);
+        spec = spec_with(ctx, nic, &error);
         if (spec == NULL) {
             error = error_make(ctx->arena, error->code, "attach_nic.nic: %s", error->message);
         }
@@ -119,14 +137,14 @@ static void take_change(VmContext *ctx, const DeviceChanged *changed)
 {
     VmRecord *vm = ctx->vm;
     if (changed->hardware != NULL) {
-        vm->hardware = changed->hardware;
+        vm_hardware_take(ctx, changed->hardware);
     } else if (changed->detached != NULL && vm->hardware != NULL) {
         hardware_lose_nic(vm->hardware, changed->detached->index);
     }
     if (changed->detached != NULL) {
         nic_remove(vm->spec, changed->detached->index);
     }
-    if (changed->attached == NULL || !nic_add(ctx, vm->spec, changed->attached)) {
+    if (changed->attached == NULL || !nic_add(ctx, changed->attached)) {
         return;
     }
     const EffectiveNic *nic = model_nic(vm->hardware, changed->attached->index);
@@ -138,7 +156,8 @@ static void take_change(VmContext *ctx, const DeviceChanged *changed)
 void vm_on_device_changed(VmContext *ctx, const HostReport *report)
 {
     VmRecord *vm = ctx->vm;
-    gboolean ours = vm_is_operation(ctx, report->operation_id);
+    gboolean ours = vm_is_operation(ctx, report->operation_id) &&
+                    vm->operation->phase == OPERATION_PHASE_CHANGING_DEVICE;
     if (report->error == NULL && vm_status_may_run(vm->status)) {
         take_change(ctx, report->device_changed);
         if (vm->status == VM_STATUS_UNKNOWN && vm->operation == NULL) {

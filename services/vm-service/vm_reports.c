@@ -31,7 +31,6 @@ static gboolean is_stray(const VmRecord *vm, const HostReport *report)
 
 static void evict(VmContext *ctx, const HostReport *report)
 {
-    ctx->version = ctx->step->state->version; /* The record stays as it is. */
     HostCommand *ask = vm_ask_host(ctx, report->host_uuid, 0);
     char *name =
         arena_printf(ctx->arena, "evict/%s/%" G_GUINT64_FORMAT, report->host_uuid, report->epoch);
@@ -79,21 +78,20 @@ static void on_guest_event(VmContext *ctx, const HostReport *report)
     VmRecord *vm = ctx->vm;
     gboolean ends =
         report->guest_event->type == GUEST_EVENT_TYPE_SHUTDOWN && vm->status != VM_STATUS_REBOOTING;
-    if (ends && vm->runs_wanted) {
-        vm->runs_wanted = FALSE;
-    } else {
-        ctx->version = ctx->step->state->version; /* Nothing changes. */
-    }
+    vm->runs_wanted = vm->runs_wanted && !ends;
     VmEvent *event = vm_emit(ctx);
     event->event_case = VM_EVENT__EVENT_GUEST_EVENT;
     event->guest_event = report->guest_event;
 }
 
-void vm_on_report(VmContext *ctx, const HostReport *report)
+void vm_on_report(VmContext *ctx, const HostReport *given)
 {
     if (ctx->vm == NULL) {
         return;
     }
+    HostReport own = *given;
+    const HostReport *report = &own;
+    own.error = error_tame(ctx->arena, given->error); /* It will be kept, and repeated. */
     if (is_stray(ctx->vm, report)) {
         evict(ctx, report);
         return;

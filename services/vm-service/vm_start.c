@@ -140,6 +140,7 @@ void vm_start_fail(VmContext *ctx, Error *error)
     }
 }
 
+/* NULL: there is none. */
 static const Volume *volume_of_type(const VolumesPrepared *prepared, VolumeType type)
 {
     for (size_t i = 0; i < prepared->n_volumes; i++) {
@@ -150,14 +151,22 @@ static const Volume *volume_of_type(const VolumesPrepared *prepared, VolumeType 
     return NULL;
 }
 
-/* S14: a start that needs a volume is never sent without it. */
-static Error *check_prepared(VmContext *ctx, const VolumesPrepared *prepared)
+static guint count_of_type(const VolumesPrepared *prepared, VolumeType type)
 {
-    if (prepared->error != NULL) {
-        return prepared->error;
+    guint n = 0;
+    for (size_t i = 0; i < prepared->n_volumes; i++) {
+        n += prepared->volumes[i]->type == type;
     }
+    return n;
+}
+
+/* S14, I3: a start that needs a volume is never sent without it, nor with one that is not whole, nor
+ * with a variable store that is not its own. */
+static Error *check_volumes(VmContext *ctx, const VolumesPrepared *prepared)
+{
     const char *missing = NULL;
-    if (ctx->vm->nvram_needed && volume_of_type(prepared, VOLUME_TYPE_NV_RAM) == NULL) {
+    guint n_nvram = count_of_type(prepared, VOLUME_TYPE_NV_RAM);
+    if (ctx->vm->nvram_needed && n_nvram == 0) {
         missing = "NvRam";
     } else if (ctx->vm->tpm != NULL && volume_of_type(prepared, VOLUME_TYPE_TPM_STATE) == NULL) {
         missing = "TpmState";
@@ -167,12 +176,32 @@ static Error *check_prepared(VmContext *ctx, const VolumesPrepared *prepared)
                           "VM %s needs a volume of type %s and has none: see ListVolumes",
                           ctx->vm_uuid, missing);
     }
-    if (ctx->now_ms >= vm_host_expiry_ms(ctx->vm->operation)) {
-        return error_make(ctx->arena, ERROR_CODE_TIMEOUT,
-                          "the volumes of VM %s were ready too late for its start: start it again",
-                          ctx->vm_uuid);
+    if (n_nvram != (ctx->vm->nvram_needed ? 1 : 0)) {
+        return error_make(ctx->arena, ERROR_CODE_NVRAM_AMBIGUOUS,
+                          "VM %s needs %s variable store and was given %u: see ListVolumes",
+                          ctx->vm_uuid, ctx->vm->nvram_needed ? "one" : "no", n_nvram);
+    }
+    for (size_t i = 0; i < prepared->n_volumes; i++) {
+        const Volume *volume = prepared->volumes[i];
+        if (volume->status != VOLUME_STATUS_READY) {
+            return error_make(ctx->arena, ERROR_CODE_VOLUME_BUSY,
+                              "volume %s of VM %s is %s and not Ready: see ListVolumes",
+                              volume->uuid, ctx->vm_uuid,
+                              ENUM_LABEL(volume_status, volume->status));
+        }
     }
     return NULL;
+}
+
+static Error *check_prepared(VmContext *ctx, const VolumesPrepared *prepared)
+{
+    Error *error = prepared->error != NULL ? prepared->error : check_volumes(ctx, prepared);
+    if (error == NULL && ctx->now_ms >= vm_host_expiry_ms(ctx->vm->operation)) {
+        error = error_make(ctx->arena, ERROR_CODE_TIMEOUT,
+                           "the volumes of VM %s were ready too late for its start: start it again",
+                           ctx->vm_uuid);
+    }
+    return error;
 }
 
 static void start_domain(VmContext *ctx, const VolumesPrepared *prepared)
@@ -239,14 +268,29 @@ void vm_tell_coercion(VmContext *ctx, const EffectiveNic *nic)
     event->nic_coerced = coerced;
 }
 
+gboolean vm_hardware_take(VmContext *ctx, Hardware *hardware)
+{
+    size_t size_bytes = hardware__get_packed_size(hardware);
+    if (size_bytes > HARDWARE_MAX_BYTES) {
+        vm_warn(ctx,
+                error_make(ctx->arena, ERROR_CODE_TOO_LARGE,
+                           "host %s describes the hardware of VM %s in %zu bytes, at most %d are "
+                           "kept: the next start will not find it again",
+                           ctx->vm->host_uuid, ctx->vm_uuid, size_bytes, HARDWARE_MAX_BYTES),
+                "");
+        return FALSE;
+    }
+    ctx->vm->hardware = hardware;
+    return TRUE;
+}
+
 static void record_hardware(VmContext *ctx, const DomainStarted *started)
 {
     VmRecord *vm = ctx->vm;
     FirmwareRef *replaced = started->replaced_firmware;
-    if (started->hardware == NULL) {
+    if (started->hardware == NULL || !vm_hardware_take(ctx, started->hardware)) {
         return;
     }
-    vm->hardware = started->hardware;
     if (vm->tpm != NULL) {
         vm->tpm->host_uuid = vm->host_uuid;
     }
@@ -265,12 +309,8 @@ static void record_hardware(VmContext *ctx, const DomainStarted *started)
 
 static gboolean is_same_hardware(const Hardware *a, const Hardware *b)
 {
-    if (a == NULL || b == NULL) {
-        return a == b;
-    }
-    g_autoptr(GBytes) left = message_pack(a);
-    g_autoptr(GBytes) right = message_pack(b);
-    return g_bytes_equal(left, right);
+    g_autoptr(GBytes) packed = message_pack(a);
+    return message_is_packed(b, packed);
 }
 
 void vm_on_domain_started(VmContext *ctx, const HostReport *report)

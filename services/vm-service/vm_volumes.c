@@ -99,7 +99,6 @@ void vm_change_volumes_begin(VmContext *ctx, const VmCommand *command)
 
 static void on_volumes_read(VmContext *ctx, const VolumeEvent *event)
 {
-    ctx->version = ctx->step->state->version; /* A read: nothing changes. */
     Reply *reply = vm_emit_reply(ctx, event->operation_id, NULL);
     reply->n_volumes = event->volumes_read->n_volumes;
     reply->volumes = event->volumes_read->volumes;
@@ -111,7 +110,6 @@ static void on_volume_changed(VmContext *ctx, const VolumeEvent *event)
         event->volume_changed->volume->status != VOLUME_STATUS_DELETED) {
         return;
     }
-    ctx->version = ctx->step->state->version; /* Passed on: nothing changes here. */
     VmEvent *told = vm_emit(ctx);
     told->event_case = VM_EVENT__EVENT_VOLUME_DELETED;
     told->volume_deleted = ARENA_MSG(ctx->arena, volume_deleted);
@@ -147,7 +145,6 @@ void vm_on_volume_event(VmContext *ctx, const VolumeEvent *event)
         on_volume_changed(ctx, event);
         return;
     case VOLUME_EVENT__EVENT_VOLUME_WARNING:
-        ctx->version = ctx->step->state->version;
         vm_warn(ctx, event->volume_warning->error, event->volume_warning->volume_uuid);
         return;
     case VOLUME_EVENT__EVENT_NVRAM_REPLACED:

@@ -79,6 +79,18 @@ static Error *check_places(VolumeContext *ctx, const char *host_uuid)
     return NULL;
 }
 
+/* With a variable store and a TPM's state, should they have to be made. */
+static Error *check_number(VolumeContext *ctx, const VmSpec *spec)
+{
+    size_t n_volumes = ctx->record->n_volumes + 2;
+    for (size_t i = 0; i < spec->n_disks; i++) {
+        const DiskSpec *disk = spec->disks[i];
+        n_volumes +=
+            disk->bus != DISK_BUS_VHOST_USER && find_by_type(ctx, disk->type, disk->index) == NULL;
+    }
+    return n_volumes > VOLUMES_MAX ? volume_too_many(ctx) : NULL;
+}
+
 /* What a volume that no host was asked for yet is going to be. */
 static void describe(Volume *volume, const DiskSpec *disk)
 {
@@ -200,6 +212,7 @@ void prepare_plan(VolumeContext *ctx)
     gboolean wait = FALSE;
     Error *error = check_storage(ctx, prepare);
     error = error != NULL ? error : check_places(ctx, operation->host_uuid);
+    error = error != NULL ? error : check_number(ctx, prepare->spec);
     Volume *nvram = error == NULL ? nvram_settle(ctx, prepare, &wait, &error) : NULL;
     if (error != NULL) {
         prepare_end(ctx, error);
@@ -271,7 +284,8 @@ static void apply_success(VolumeContext *ctx, const HostReport *report, const Vo
     if (made->capacity_bytes != 0) {
         volume->capacity_bytes = made->capacity_bytes;
     }
-    if (made->firmware != NULL) {
+    if (made->firmware != NULL &&
+        firmware_ref__get_packed_size(made->firmware) <= FIRMWARE_MAX_BYTES) {
         volume->firmware = made->firmware;
     }
     volume->ever_ready = TRUE;
@@ -293,7 +307,7 @@ static void apply_failure(VolumeContext *ctx, const VolumesCreated *created, Err
             }
         }
         if (volume->status == VOLUME_STATUS_CREATING) {
-            volume->last_error = error;
+            volume_error_keep(ctx, volume, error);
             give_back(ctx, volume, created);
         }
     }

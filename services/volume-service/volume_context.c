@@ -16,6 +16,7 @@
 #include "common/base/uuid.h"
 
 #define TO(status) (1u << VOLUME_STATUS_##status)
+enum { ERROR_KEPT_BYTES = 256 };
 static const gint64 DELETE_RETRY_MAX_MS = 60 * 60 * 1000;
 
 static const guint32 moves[] = {
@@ -106,6 +107,24 @@ Volume *volume_find(const VolumeContext *ctx, const char *uuid)
     return NULL;
 }
 
+Error *volume_too_many(VolumeContext *ctx)
+{
+    return error_make(ctx->arena, ERROR_CODE_UNSUPPORTED,
+                      "VM %s has %zu volumes of at most %d, with those that are retained or of "
+                      "disks that it has no more: see ListVolumes; retained ones go by themselves",
+                      ctx->vm_uuid, ctx->record->n_volumes, VOLUMES_MAX);
+}
+
+void volume_error_keep(VolumeContext *ctx, Volume *volume, const Error *error)
+{
+    volume->last_error = error_tame(ctx->arena, error);
+    if (error != NULL && strlen(error->message) > ERROR_KEPT_BYTES) {
+        volume->last_error->message =
+            error_make(ctx->arena, error->code, "%.*s ...", ERROR_KEPT_BYTES, error->message)
+                ->message;
+    }
+}
+
 static void record_drop(VolumeRecord *record, const Volume *volume)
 {
     size_t kept = 0;
@@ -188,7 +207,7 @@ static gint64 retry_after_ms(const VolumeContext *ctx, guint failures)
 void volume_delete_failed(VolumeContext *ctx, Volume *volume, Error *error)
 {
     volume->next_ms = ctx->now_ms + retry_after_ms(ctx, volume->failures);
-    volume->last_error = error;
+    volume_error_keep(ctx, volume, error);
     VolumeWarning *warning = ARENA_MSG(ctx->arena, volume_warning);
     warning->volume_uuid = volume->uuid;
     warning->error = error;

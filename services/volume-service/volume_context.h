@@ -37,6 +37,12 @@ VolumeEvent *volume_emit(VolumeContext *ctx, const char *operation_id);
 HostCommand *volume_ask_host(VolumeContext *ctx, const char *host_uuid, const char *what,
                              gint64 expires_ms);
 
+/* The record has no room for another one. */
+Error *volume_too_many(VolumeContext *ctx);
+
+/* The begin of an error, or NULL, as the volume's last: there may be one in each. */
+void volume_error_keep(VolumeContext *ctx, Volume *volume, const Error *error);
+
 /* A deletion that a host could not do, or not yet: told as a warning, and tried again later. */
 void volume_delete_failed(VolumeContext *ctx, Volume *volume, Error *error);
 

@@ -16,6 +16,8 @@
 
 #include <string.h>
 
+#include "common/base/limits.h"
+#include "common/base/message.h"
 #include "services/volume-service/prepare.h"
 #include "services/volume-service/volume_context.h"
 
@@ -42,16 +44,9 @@ static VolumeOperation *operation_begin(VolumeContext *ctx, const VolumeCommand 
 
 /* ---- Commands */
 
-/* For an event of a step that changes nothing. */
-static guint64 version_now(const VolumeContext *ctx)
-{
-    return ctx->step->state != NULL ? ctx->step->state->version : 0;
-}
-
 static void refuse_prepare(VolumeContext *ctx, const VolumeCommand *command, Error *error)
 {
     VolumeEvent *event = volume_emit(ctx, command->operation_id);
-    event->version = version_now(ctx);
     event->event_case = VOLUME_EVENT__EVENT_VOLUMES_PREPARED;
     event->volumes_prepared = ARENA_MSG(ctx->arena, volumes_prepared);
     event->volumes_prepared->error = error;
@@ -141,7 +136,6 @@ static void expunge_volumes(VolumeContext *ctx, const VolumeCommand *command)
 static void read_volumes(VolumeContext *ctx, const VolumeCommand *command)
 {
     VolumeEvent *event = volume_emit(ctx, command->operation_id);
-    event->version = version_now(ctx);
     event->event_case = VOLUME_EVENT__EVENT_VOLUMES_READ;
     event->volumes_read = ARENA_MSG(ctx->arena, volumes_read);
     if (ctx->record != NULL) {
@@ -169,6 +163,9 @@ static void replace_nvram(VolumeContext *ctx, const VolumeCommand *command)
         error = error_make(ctx->arena, ERROR_CODE_INVALID_ARGUMENT,
                            "ReplaceNvram for VM %s lacks its spec or firmware class", ctx->vm_uuid);
     }
+    if (error == NULL && ctx->record != NULL && ctx->record->n_volumes >= VOLUMES_MAX) {
+        error = volume_too_many(ctx);
+    }
     if (error == NULL) {
         VolumeRecord *record = volume_record(ctx);
         record->epoch = MAX(record->epoch, command->epoch);
@@ -176,7 +173,6 @@ static void replace_nvram(VolumeContext *ctx, const VolumeCommand *command)
         retired = nvram_replace(ctx, replace->spec, replace->firmware_class);
     }
     VolumeEvent *event = volume_emit(ctx, command->operation_id);
-    event->version = error != NULL ? version_now(ctx) : event->version;
     event->event_case = VOLUME_EVENT__EVENT_NVRAM_REPLACED;
     event->nvram_replaced = ARENA_MSG(ctx->arena, nvram_replaced);
     event->nvram_replaced->error = error;
@@ -196,7 +192,6 @@ static void choose_volume(VolumeContext *ctx, const VolumeCommand *command)
         ctx->record->last_operation_id = command->operation_id;
     }
     VolumeEvent *event = volume_emit(ctx, command->operation_id);
-    event->version = error != NULL ? version_now(ctx) : event->version;
     event->event_case = VOLUME_EVENT__EVENT_VOLUME_CHOSEN;
     event->volume_chosen = ARENA_MSG(ctx->arena, volume_chosen);
     event->volume_chosen->error = error;
@@ -291,11 +286,32 @@ static void on_deleted(VolumeContext *ctx, const HostReport *report)
     after_deletions(ctx);
 }
 
-static void on_report(VolumeContext *ctx, const HostReport *report)
+static void results_tame(VbArena *arena, size_t n_results, VolumeResult **results)
+{
+    for (size_t i = 0; i < n_results; i++) {
+        results[i]->error = error_tame(arena, results[i]->error);
+    }
+}
+
+/* What a host says is kept, and said again to others: within bounds. */
+static const HostReport *report_tame(VbArena *arena, const HostReport *given)
+{
+    HostReport *report = arena_copy(arena, given);
+    report->error = error_tame(arena, report->error);
+    if (report->report_case == HOST_REPORT__REPORT_VOLUMES_CREATED) {
+        results_tame(arena, report->volumes_created->n_results, report->volumes_created->results);
+    } else if (report->report_case == HOST_REPORT__REPORT_VOLUMES_DELETED) {
+        results_tame(arena, report->volumes_deleted->n_results, report->volumes_deleted->results);
+    }
+    return report;
+}
+
+static void on_report(VolumeContext *ctx, const HostReport *given)
 {
     if (ctx->record == NULL) {
         return;
     }
+    const HostReport *report = report_tame(ctx->arena, given);
     switch (report->report_case) {
     case HOST_REPORT__REPORT_VOLUMES_CREATED:
         prepare_on_created(ctx, report);
@@ -444,8 +460,22 @@ static void record_finish(VolumeContext *ctx)
     deadline_update(ctx);
 }
 
+/* Events name the version of the record that they leave behind: the next one only if this step has
+ * changed it. */
+static void versions_settle(const VbStep *step, const GBytes *before)
+{
+    gboolean changed = step->state == NULL || !message_is_packed(step->state, before);
+    for (guint i = 0; !changed && i < step->outputs->len; i++) {
+        const VbOutput *output = &g_array_index(step->outputs, VbOutput, i);
+        if (output->topic == TOPIC_VOLUME_EVENTS) {
+            ((VolumeEvent *)output->message)->version = step->state->version;
+        }
+    }
+}
+
 static VbStepResult volume_step(VbStep *step)
 {
+    g_autoptr(GBytes) before = message_pack(step->state);
     StateRecord *state = step->state;
     const VbStepInput *input = step->input;
     if (state != NULL && state->body_case != STATE_RECORD__BODY_VOLUMES) {
@@ -470,6 +500,7 @@ static VbStepResult volume_step(VbStep *step)
         return STEP_FAULT;
     }
     record_finish(&ctx);
+    versions_settle(step, before);
     return ctx.fault ? STEP_FAULT : STEP_OK;
 }
 

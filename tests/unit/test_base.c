@@ -657,6 +657,24 @@ static void test_error_texts_are_fit_for_a_message(void **state)
     assert_true(strlen(error->message) < 1100);
 }
 
+static void test_foreign_errors_are_tamed(void **state)
+{
+    (void)state;
+    g_autoptr(VbArena) arena = arena_new();
+    g_autofree char *long_text = g_strnfill(60000, 'x');
+    Error foreign = ERROR__INIT;
+    foreign.code = ERROR_CODE_STORAGE_FULL;
+    foreign.message = long_text;
+    foreign.host_uuid = long_text;
+    const Error *tamed = error_tame(arena, &foreign);
+    assert_int_equal(tamed->code, ERROR_CODE_STORAGE_FULL);
+    assert_true(strlen(tamed->message) < 1100);
+    assert_string_equal(tamed->host_uuid, "");
+    foreign.host_uuid = (char *)"5a53c80c-04bd-5592-833c-97feb0f47d5b";
+    assert_string_equal(error_tame(arena, &foreign)->host_uuid, foreign.host_uuid);
+    assert_null(error_tame(arena, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -672,6 +690,7 @@ int main(void)
         cmocka_unit_test(test_topic_names_lead_back),
         cmocka_unit_test(test_labels),
         cmocka_unit_test(test_error_texts_are_fit_for_a_message),
+        cmocka_unit_test(test_foreign_errors_are_tamed),
         WITH_ARENA(test_check_names_the_path),
         WITH_ARENA(test_check_knows_bad_text),
         WITH_ARENA(test_check_skips_the_other_case_of_a_oneof),

@@ -296,6 +296,8 @@ static void test_refusals_of_files(void **state)
     expect_file_refusal("[virtbus]\ntopic.prefix=a\\qb\n", VB_OPTIONS_ERROR_FILE,
                         ", key topic.prefix: the value is not UTF-8 text with the escapes \\s \\n "
                         "\\t \\r \\\\ only");
+    expect_file_refusal("[virtbus]\nlog\xff=x\n", VB_OPTIONS_ERROR_UNKNOWN,
+                        ", key log\xef\xbf\xbd: test-daemon has no such option; --help lists them");
 }
 
 static void test_secrets_stay_hidden(void **state)
