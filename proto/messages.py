@@ -8,7 +8,7 @@ import re
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "virtbus/v1")
 # What a control plane needs comes first.
-FILES = ("vm", "types", "error", "volume", "host", "state")
+FILES = ("vm", "types", "error", "volume", "host", "state", "recording")
 
 INTRODUCTION = """# Messages
 

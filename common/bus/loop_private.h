@@ -104,5 +104,8 @@ gboolean visit_input(VbLoop *loop, const VbVisitInput *input, StateRecord *state
 /* A VM's state as the batch sees it, in the scratch arena; NULL: none. */
 StateRecord *visit_load_state(VbLoop *loop, const VbPartition *partition, const char *vm_uuid);
 
+/* Whether an input is poison for this reason because the core failed, not the broker. */
+gboolean visit_is_fault(const char *reason);
+
 /* transaction.c */
 gboolean transaction_write(VbLoop *loop, GError **error);

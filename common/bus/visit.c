@@ -21,6 +21,9 @@
 /* A core that answers each Undeliverable with another host command is broken. */
 enum { VISIT_MAX_STEPS = 64 };
 
+static const char fault_endless[] = "the input led to steps without end";
+static const char fault_step[] = "the step found a broken assumption";
+
 typedef struct {
     VbLoop *loop;
     const VbVisitInput *input;
@@ -305,14 +308,14 @@ static gboolean step_run(VbVisit *visit, const VbStepGiven *given, GError **erro
     VbStep step = {.input = &input, .arena = scratch, .state = visit->state, .outputs = outputs};
     const char *result = "unchanged";
     if (++visit->n_steps > VISIT_MAX_STEPS) {
-        visit->fault = "the input led to steps without end";
+        visit->fault = fault_endless;
         return TRUE;
     }
     if (given->refusal != NULL) {
         loop->config.service->refuse(&step, given->refusal->request_id, given->refusal->error);
         result = "refused";
     } else if (loop->config.service->step(&step) == STEP_FAULT) {
-        visit->fault = "the step found a broken assumption";
+        visit->fault = fault_step;
         metrics_add(&loop_metric_steps, 1, given_name(visit, given), "fault");
         return TRUE;
     } else if (state_take(visit, &runtime_before, before, step.state, step_ms)) {
@@ -342,6 +345,11 @@ static gboolean steps_run(VbVisit *visit, const VbStepGiven *given, GError **err
 }
 
 /* ---- Poison */
+
+gboolean visit_is_fault(const char *reason)
+{
+    return strcmp(reason, fault_endless) == 0 || strcmp(reason, fault_step) == 0;
+}
 
 static void visit_roll_back(VbVisit *visit)
 {

@@ -457,6 +457,12 @@ static int heal(void **state)
     return 0;
 }
 
+static void all_of_it_replays_byte_for_byte(void **state)
+{
+    (void)state;
+    stack_replay(stack);
+}
+
 static int group_setup(void **state)
 {
     (void)state;
@@ -498,6 +504,7 @@ int main(void)
         TEST(same_request_twice),
         TEST(vm_service_dies_between_two_requests),
         TEST(two_starts_at_once),
+        TEST(all_of_it_replays_byte_for_byte),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -252,6 +252,12 @@ static void guest_that_keeps_its_nic(void **state)
     stack_vm_expect_nothing_lives(stack, vm);
 }
 
+static void all_of_it_replays_byte_for_byte(void **state)
+{
+    (void)state;
+    stack_replay(stack);
+}
+
 static int group_setup(void **state)
 {
     (void)state;
@@ -292,6 +298,7 @@ int main(void)
         TEST(confirmed_host_comes_back),
         TEST(nic_comes_and_the_next_start_has_it),
         TEST(guest_that_keeps_its_nic),
+        TEST(all_of_it_replays_byte_for_byte),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -1004,6 +1004,12 @@ static int in_hiding(void **state)
     return 0;
 }
 
+static void all_of_it_replays_byte_for_byte(void **state)
+{
+    (void)state;
+    stack_replay(stack);
+}
+
 static int group_setup(void **state)
 {
     (void)state;
@@ -1074,6 +1080,7 @@ int main(void)
         TEST(journal_is_on_a_full_disk),
         TEST(journal_is_read_only),
         TEST(second_agent_on_one_journal_is_refused),
+        TEST(all_of_it_replays_byte_for_byte),
     };
     enter_libvirts_mounts();
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

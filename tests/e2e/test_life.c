@@ -240,6 +240,12 @@ static void daemons_end_in_order(void **unused)
     }
 }
 
+static void all_of_it_replays_byte_for_byte(void **unused)
+{
+    (void)unused;
+    stack_replay(stack);
+}
+
 static int group_setup(void **unused)
 {
     (void)unused;
@@ -264,6 +270,7 @@ int main(void)
         cmocka_unit_test(destroyed_vm_is_recovered_with_its_volumes),
         cmocka_unit_test(expunge_leaves_nothing),
         cmocka_unit_test(daemons_end_in_order),
+        cmocka_unit_test(all_of_it_replays_byte_for_byte),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -11,5 +11,9 @@ typedef enum { REAL_VM_SERVICE, REAL_VOLUME_SERVICE } RealService;
 
 pid_t real_service_spawn(World *world, RealService service);
 
+/* Records every topic of the world and replays them: each step is made again and must come out byte
+ * for byte as it was. The recording is kept in the folder RECORDINGS, if there is one. */
+void real_replay(World *world);
+
 /* The most memory that the process has ever had in RAM: VmHWM. */
 gint64 real_service_peak_bytes(pid_t pid);

@@ -907,6 +907,13 @@ static void test_host_topic(void **state)
     }
 }
 
+/* I7 and I9: each bad record is explained by what it is. */
+static void test_all_of_it_replays(void **state)
+{
+    const Bad *bad = *state;
+    real_replay(bad->world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -923,6 +930,7 @@ int main(void)
         cmocka_unit_test(test_wrong_partition),
         cmocka_unit_test(test_wrong_type),
         cmocka_unit_test(test_host_topic),
+        cmocka_unit_test(test_all_of_it_replays),
     };
     return cmocka_run_group_tests_name("bad_input", tests, set_up, tear_down);
 }

@@ -21,6 +21,7 @@
 #include "common/base/message.h"
 #include "common/bus/bus_topics.h"
 #include "tests/integration/outage.h"
+#include "tests/integration/real_services.h"
 
 /* ---- A broker that is gone */
 
@@ -136,7 +137,8 @@ static void outage_last(const Outage *outage, int seconds)
     }
 }
 
-/* The broker is back: every request of before, meanwhile and after is answered once. */
+/* The broker is back: every request of before, meanwhile and after is answered once, and each step
+ * of the services can be made again. */
 static void outage_end(Outage *outage)
 {
     broker_start(outage->broker);
@@ -152,6 +154,7 @@ static void outage_end(Outage *outage)
         assert_int_equal(lines.back, outage->before[i].back + 1);
         outage_expect_few_lines(outage, i);
     }
+    real_replay(outage->world);
     outage_free(outage);
 }
 

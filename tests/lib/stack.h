@@ -124,6 +124,10 @@ char *stack_left(Stack *stack);
 /* Until that is nothing: the host forgets a VM only behind the reply to its expunge. */
 void stack_await_nothing_left(Stack *stack);
 
+/* Records all topics of the stack and replays them: each step is made again and must come out byte
+ * for byte as it was. The recording is kept in the folder RECORDINGS, if there is one. */
+void stack_replay(Stack *stack);
+
 /* A tool of the host with its words up to NULL, which must end well; what it wrote (g_free). */
 char *stack_run(Stack *stack, const char *program, ...) G_GNUC_NULL_TERMINATED;
 /* Sends a signal to the lab's process, or QEMU, whose number is in this file. */

@@ -10,6 +10,7 @@
 #include "common/base/arena.h"
 #include "common/base/error.h"
 #include "common/base/message.h"
+#include "common/base/message_diff.h"
 #include "common/base/text.h"
 #include "common/base/topics.h"
 #include "common/base/uuid.h"
@@ -456,6 +457,9 @@ static GHashTable *names_in_protos(const char *keyword)
     assert_non_null(folder);
     const char *file;
     while ((file = g_dir_read_name(folder)) != NULL) {
+        if (strcmp(file, "recording.proto") == 0) {
+            continue; /* Frames of a file, and no records: recording_read.c judges them. */
+        }
         g_autofree char *path = g_build_filename(FOLDER, file, NULL);
         g_autofree char *text = NULL;
         assert_true(g_file_get_contents(path, &text, NULL, NULL));
@@ -675,6 +679,49 @@ static void test_foreign_errors_are_tamed(void **state)
     assert_null(error_tame(arena, NULL));
 }
 
+/* ---- Differences */
+
+static void diff_take(const char *path, const char *a, const char *b, void *user)
+{
+    g_string_append_printf(user, "%s: %s, %s\n", path, a != NULL ? a : "-", b != NULL ? b : "-");
+}
+
+static void test_diff_names_each_field(void **state)
+{
+    (void)state;
+    g_autoptr(VbArena) arena = arena_new();
+    g_autoptr(GString) text = g_string_new(NULL);
+    VmRecord *a = ARENA_MSG(arena, vm_record);
+    a->status = VM_STATUS_RUNNING;
+    a->spec = ARENA_MSG(arena, vm_spec);
+    a->spec->name = arena_strdup(arena, "Anna");
+    NicSpec *nic = ARENA_MSG(arena, nic_spec);
+    ARENA_APPEND(arena, a->spec->n_nics, a->spec->nics, nic);
+    VmRecord *b = arena_copy(arena, a);
+    message_diff(arena, &a->base, &b->base, diff_take, text);
+    assert_string_equal(text->str, "");
+    b->status = VM_STATUS_STOPPED;
+    b->epoch = 7;
+    b->spec->nics[0]->queues = 2;
+    b->operation = ARENA_MSG(arena, operation); /* It says nothing, and is there. */
+    a->runs_wanted = TRUE;
+    b->spec->name = arena_strdup(arena, "Berta");
+    NicSpec *more = ARENA_MSG(arena, nic_spec);
+    more->bridge = arena_strdup(arena, "br0");
+    ARENA_APPEND(arena, b->spec->n_nics, b->spec->nics, more);
+    message_diff(arena, &a->base, &b->base, diff_take, text);
+    assert_string_equal(text->str, "spec.name: \"Anna\", \"Berta\"\n"
+                                   "spec.nics[0].queues: 0, 2\n"
+                                   "spec.nics[1].bridge: -, \"br0\"\n"
+                                   "status: Running, Stopped\n"
+                                   "epoch: 0, 7\n"
+                                   "operation: -, {}\n"
+                                   "runs_wanted: true, false\n");
+    g_string_truncate(text, 0);
+    message_diff(arena, NULL, &more->base, diff_take, text);
+    assert_string_equal(text->str, "bridge: -, \"br0\"\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -701,6 +748,7 @@ int main(void)
         WITH_ARENA(test_zero_bytes_in_text_are_found),
         WITH_ARENA(test_errors_keep_their_code),
         cmocka_unit_test(test_no_message_passes_for_another),
+        cmocka_unit_test(test_diff_names_each_field),
         WITH_CONTRACT(test_contract_is_reached_whole),
         WITH_CONTRACT(test_no_message_is_recursive),
         WITH_CONTRACT(test_fields_are_of_plain_types),

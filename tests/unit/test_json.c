@@ -195,10 +195,10 @@ static void collect(const ProtobufCMessageDescriptor *descriptor, GHashTable *fo
 static GHashTable *contract(void)
 {
     static const ProtobufCMessageDescriptor *const roots[] = {
-        &vm_command__descriptor,   &vm_event__descriptor,     &volume_command__descriptor,
-        &volume_event__descriptor, &host_command__descriptor, &host_report__descriptor,
-        &host_info__descriptor,    &host_vm__descriptor,      &state_record__descriptor,
-        &journal__descriptor,
+        &vm_command__descriptor,   &vm_event__descriptor,        &volume_command__descriptor,
+        &volume_event__descriptor, &host_command__descriptor,    &host_report__descriptor,
+        &host_info__descriptor,    &host_vm__descriptor,         &state_record__descriptor,
+        &journal__descriptor,      &recording_frame__descriptor,
     };
     GHashTable *found = g_hash_table_new(g_str_hash, g_str_equal);
     for (size_t i = 0; i < G_N_ELEMENTS(roots); i++) {

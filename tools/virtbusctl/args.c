@@ -355,6 +355,13 @@ gboolean args_parse_groups(Ctl *ctl, const CtlFlags *groups, guint n_words, char
     return TRUE;
 }
 
+gboolean args_parse_offline(Ctl *ctl, const GOptionEntry *flags, guint n_words, char ***ret_words,
+                            GError **error)
+{
+    const CtlFlags groups[] = {{"Options", flags}, {0}};
+    return line_parse(ctl, groups, n_words, ret_words, error);
+}
+
 gboolean args_parse_words(Ctl *ctl, guint n_words, char ***ret_words, GError **error)
 {
     const CtlFlags none[] = {{0}};

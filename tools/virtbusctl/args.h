@@ -27,7 +27,11 @@ gboolean args_parse(Ctl *ctl, const GOptionEntry *flags, guint n_words, char ***
 gboolean args_parse_groups(Ctl *ctl, const CtlFlags *groups, guint n_words, char ***ret_words,
                            GError **error);
 
-/* For a command without flags that speaks to no broker. */
+/* args_parse for a command that speaks to no broker. */
+gboolean args_parse_offline(Ctl *ctl, const GOptionEntry *flags, guint n_words, char ***ret_words,
+                            GError **error);
+
+/* The same for one without flags. */
 gboolean args_parse_words(Ctl *ctl, guint n_words, char ***ret_words, GError **error);
 
 /* Calls `look` with the flags of a command, which does no work then, or with those of all. The

@@ -18,6 +18,7 @@ struct VbClient {
     const char *prefix;
     rd_kafka_t *producer;
     rd_kafka_t *consumer;
+    rd_kafka_t *asker;     /* Asked for the ends with what is not committed; NULL: not yet. */
     GPtrArray *sources;    /* of ClientSource * */
     GHashTable *open_ends; /* of ClientSource *: not read to their end yet. */
     gboolean delivered;
@@ -119,6 +120,9 @@ void client_close(VbClient *client)
     }
     if (client->producer != NULL) {
         rd_kafka_destroy(client->producer);
+    }
+    if (client->asker != NULL) {
+        rd_kafka_destroy(client->asker);
     }
     g_clear_pointer(&client->open_ends, g_hash_table_unref);
     g_clear_pointer(&client->sources, g_ptr_array_unref);
@@ -231,14 +235,40 @@ gboolean client_produce(VbClient *client, VbTopic topic, const char *vm_uuid, co
 
 /* ---- Reading */
 
+static gboolean bounds_of(const VbClient *client, rd_kafka_t *handle, VbTopic topic,
+                          const char *host_uuid, int partition, gint64 *ret_low, gint64 *ret_high,
+                          GError **error)
+{
+    g_autofree char *name = topic_name(client->prefix, topic, host_uuid);
+    rd_kafka_resp_err_t failed =
+        rd_kafka_query_watermark_offsets(handle, name, partition, ret_low, ret_high, ANSWER_MS);
+    return failed == RD_KAFKA_RESP_ERR_NO_ERROR ||
+           unreachable(client, error, rd_kafka_err2str(failed));
+}
+
 gboolean client_bounds(VbClient *client, VbTopic topic, const char *host_uuid, int partition,
                        gint64 *ret_low, gint64 *ret_high, GError **error)
 {
-    g_autofree char *name = topic_name(client->prefix, topic, host_uuid);
-    rd_kafka_resp_err_t failed = rd_kafka_query_watermark_offsets(client->consumer, name, partition,
-                                                                  ret_low, ret_high, ANSWER_MS);
-    return failed == RD_KAFKA_RESP_ERR_NO_ERROR ||
-           unreachable(client, error, rd_kafka_err2str(failed));
+    return bounds_of(client, client->consumer, topic, host_uuid, partition, ret_low, ret_high,
+                     error);
+}
+
+static gboolean asker_open(VbClient *client, GError **error)
+{
+    const VbKafkaPair pairs[] = {{"isolation.level", "read_uncommitted"}, {NULL, NULL}};
+    GError *cause = NULL;
+    rd_kafka_conf_t *conf = kafka_conf_new(&client->settings, pairs, &cause);
+    if (conf != NULL) {
+        client->asker = kafka_handle_new(RD_KAFKA_PRODUCER, conf, &cause);
+    }
+    return client->asker != NULL || of_bus(client, cause, error);
+}
+
+gboolean client_bounds_open(VbClient *client, VbTopic topic, const char *host_uuid, int partition,
+                            gint64 *ret_low, gint64 *ret_high, GError **error)
+{
+    return (client->asker != NULL || asker_open(client, error)) &&
+           bounds_of(client, client->asker, topic, host_uuid, partition, ret_low, ret_high, error);
 }
 
 gint64 client_end(VbClient *client, VbTopic topic, const char *host_uuid, int partition,
@@ -252,6 +282,12 @@ gint64 client_end(VbClient *client, VbTopic topic, const char *host_uuid, int pa
 gboolean client_read(VbClient *client, VbTopic topic, const char *host_uuid, int partition,
                      gint64 offset, GError **error)
 {
+    return client_read_range(client, topic, host_uuid, partition, offset, 0, error);
+}
+
+gboolean client_read_range(VbClient *client, VbTopic topic, const char *host_uuid, int partition,
+                           gint64 offset, gint64 to, GError **error)
+{
     gint64 high;
     if (offset < 0 && !client_bounds(client, topic, host_uuid, partition, &offset, &high, error)) {
         return FALSE;
@@ -261,7 +297,8 @@ gboolean client_read(VbClient *client, VbTopic topic, const char *host_uuid, int
                              .host_uuid = g_strdup(host_uuid),
                              .name = topic_name(client->prefix, topic, host_uuid),
                              .partition = partition,
-                             .from = offset};
+                             .from = offset,
+                             .to = to};
     g_ptr_array_add(client->sources, source);
     return TRUE;
 }
@@ -343,7 +380,9 @@ ClientNext client_next(VbClient *client, gint64 deadline_us, ClientRecord *ret_r
         }
         gboolean ended = FALSE;
         if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && source != NULL) {
-            g_hash_table_remove(client->open_ends, source);
+            if (message->offset >= source->to) {
+                g_hash_table_remove(client->open_ends, source);
+            }
             ended = g_hash_table_size(client->open_ends) == 0;
         } else if (is_lasting(message->err)) {
             g_set_error(error, CTL_ERROR, CTL_FAILED, "the broker refuses to be read: %s",

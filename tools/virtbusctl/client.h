@@ -39,6 +39,7 @@ typedef struct {
     char *name;      /* Of the topic, whole. */
     int partition;
     gint64 from; /* An offset. */
+    gint64 to;   /* Its end is not reported before this one. */
 } ClientSource;
 
 typedef struct {
@@ -66,9 +67,16 @@ gint64 client_end(VbClient *client, VbTopic topic, const char *host_uuid, int pa
 gboolean client_bounds(VbClient *client, VbTopic topic, const char *host_uuid, int partition,
                        gint64 *ret_low, gint64 *ret_high, GError **error);
 
+/* As client_bounds, with what open transactions have written so far. */
+gboolean client_bounds_open(VbClient *client, VbTopic topic, const char *host_uuid, int partition,
+                            gint64 *ret_low, gint64 *ret_high, GError **error);
+
 /* Reads from `offset`; -1: from the first record that there is. */
 gboolean client_read(VbClient *client, VbTopic topic, const char *host_uuid, int partition,
                      gint64 offset, GError **error);
+/* Reads what lies between: waits for transactions that are open below `to`. */
+gboolean client_read_range(VbClient *client, VbTopic topic, const char *host_uuid, int partition,
+                           gint64 from, gint64 to, GError **error);
 gboolean client_read_start(VbClient *client, GError **error);
 
 /* The next record (clear it), once the end of all sources (once more after each time that there was

@@ -5,6 +5,7 @@ static const char life[] = "A VM's life";
 static const char change[] = "Changing a VM";
 static const char look[] = "Looking";
 static const char trouble[] = "Ways out of trouble";
+static const char incident[] = "Looking into an incident";
 static const char deployment[] = "The deployment";
 
 /* clang-format off: a table. */
@@ -51,6 +52,11 @@ const CtlCommand ctl_commands[] = {
      cmd_vm_adopt_volume, NULL},
     {trouble, "vm release", "VM", "Ends the quarantine of a VM.", cmd_vm_release, NULL},
 
+    {incident, "record", "FILE", "Writes what the topics hold to one file.", cmd_record,
+     record_help},
+    {incident, "replay", "FILE", "Makes each recorded step again, and compares.", cmd_replay,
+     replay_help},
+
     {deployment, "topics create", "", "Makes the topics of a deployment; never changes one.",
      cmd_topics_create, NULL},
     {deployment, "topics delete", "--topic.prefix PREFIX",
@@ -65,8 +71,9 @@ const CtlCommand ctl_commands[] = {
 
 const char *const ctl_status_texts[] = {
     [CTL_DONE] = "done",
-    [CTL_FAILED] = "refused or failed; doctor: there are faults",
+    [CTL_FAILED] = "refused or failed; doctor: there are faults; replay: there are differences",
     [CTL_USAGE] = "wrong usage: nothing was sent",
     [CTL_NO_REPLY] = "no answer in time: safe to ask again with --request-id",
     [CTL_UNREACHABLE] = "no broker answers",
+    [CTL_OTHER_LOGIC] = "replay: differences only where another logic version stepped",
 };

@@ -17,6 +17,7 @@ typedef enum {
     CTL_USAGE = 2,       /* Nothing was sent: the command line is wrong. */
     CTL_NO_REPLY = 3,    /* The request may be done or not: ask again with the same request id. */
     CTL_UNREACHABLE = 4, /* No broker answers. */
+    CTL_OTHER_LOGIC = 5, /* A replay differs, but only where another logic version stepped. */
 } CtlStatus;
 
 #define CTL_ERROR (ctl_error_quark())
@@ -77,7 +78,7 @@ CtlStatus ctl_fail(const Ctl *ctl, const GError *error);
 extern const CtlCommand ctl_commands[];
 
 /* What each exit status means, for --help. */
-extern const char *const ctl_status_texts[CTL_UNREACHABLE + 1];
+extern const char *const ctl_status_texts[CTL_OTHER_LOGIC + 1];
 
 /* Long texts of --help. */
 char *spec_create_help(void);
@@ -86,6 +87,8 @@ char *spec_nic_help(void);
 char *timeline_help(void);
 char *doctor_help(void);
 char *completion_help(void);
+char *record_help(void);
+char *replay_help(void);
 
 CtlStatus cmd_topics_create(Ctl *ctl);
 CtlStatus cmd_topics_delete(Ctl *ctl);
@@ -111,5 +114,7 @@ CtlStatus cmd_vm_timeline(Ctl *ctl);
 CtlStatus cmd_volume_list(Ctl *ctl);
 CtlStatus cmd_events(Ctl *ctl);
 CtlStatus cmd_doctor(Ctl *ctl);
+CtlStatus cmd_record(Ctl *ctl);
+CtlStatus cmd_replay(Ctl *ctl);
 CtlStatus cmd_completion(Ctl *ctl);
 CtlStatus cmd_completion_names(Ctl *ctl);

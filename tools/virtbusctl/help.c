@@ -177,7 +177,7 @@ char *help_page(const GOptionEntry *global)
     line_append(page, left_width, "    --kafka.NAME VALUE",
                 "Any property of librdkafka [VIRTBUS_KAFKA_NAME]");
     heading_append(page, "Exit status");
-    for (int status = 0; status <= CTL_UNREACHABLE; status++) {
+    for (int status = 0; status <= CTL_OTHER_LOGIC; status++) {
         g_string_append_printf(page, "  %d  %s\n", status, ctl_status_texts[status]);
     }
     g_string_append(page, "\nVM is a uuid or a name, HOST a uuid or a host name.\n"
