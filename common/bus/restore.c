@@ -9,6 +9,7 @@
 #include "common/bus/loop_metrics.h"
 #include "common/bus/loop_private.h"
 #include "common/bus/validate.h"
+#include "common/runtime/kill_point.h"
 #include "common/runtime/log.h"
 
 typedef struct {
@@ -196,8 +197,11 @@ gboolean restore_check(const VbLoop *loop, GError **error)
 static gboolean partition_read(VbLoop *loop, VbPartition *partition, guint64 *ret_n, GError **error)
 {
     VbBusOffsets offsets = {.partition = partition->number, .next = partition->next};
-    return loop->bus->committed(loop->bus, &offsets, error) &&
-           states_read(loop, partition, ret_n, error);
+    if (!loop->bus->committed(loop->bus, &offsets, error)) {
+        return FALSE;
+    }
+    KILL_POINT("restore-offsets-read");
+    return states_read(loop, partition, ret_n, error);
 }
 
 /* Reads it a second time where offsets are missing: a process that stood still between the two may

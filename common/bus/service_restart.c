@@ -9,6 +9,7 @@
 
 #include "common/bus/kafka_conf.h"
 #include "common/runtime/health.h"
+#include "common/runtime/kill_point.h"
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
 #include "common/runtime/signals.h"
@@ -151,5 +152,6 @@ void restart_run(char *const *argv, const GError *error)
         return;
     }
     health_stop(); /* Gives the port back. */
+    KILL_POINT("exec-again");
     program_execute(argv);
 }

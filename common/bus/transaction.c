@@ -3,6 +3,7 @@
 
 #include "common/base/uuid.h"
 #include "common/bus/loop_private.h"
+#include "common/runtime/kill_point.h"
 
 static gint overlay_compare(gconstpointer a, gconstpointer b)
 {
@@ -94,6 +95,25 @@ gboolean transaction_write(VbLoop *loop, GError **error)
         VbBatchPart *part = g_ptr_array_index(batch->parts, i);
         offsets[i] = (VbBusOffsets){.partition = part->partition->number, .next = part->next};
     }
-    return bus->begin(bus, error) && all_produce(loop, error) && bus->flush(bus, error) &&
-           bus->send_offsets(bus, offsets, batch->parts->len, error) && bus->commit(bus, error);
+    if (!bus->begin(bus, error)) {
+        return FALSE;
+    }
+    KILL_POINT("transaction-begun");
+    if (!all_produce(loop, error)) {
+        return FALSE;
+    }
+    KILL_POINT("transaction-produced");
+    if (!bus->flush(bus, error)) {
+        return FALSE;
+    }
+    KILL_POINT("transaction-flushed");
+    if (!bus->send_offsets(bus, offsets, batch->parts->len, error)) {
+        return FALSE;
+    }
+    KILL_POINT("transaction-offsets-sent");
+    if (!bus->commit(bus, error)) {
+        return FALSE;
+    }
+    KILL_POINT("transaction-committed");
+    return TRUE;
 }

@@ -7,6 +7,7 @@
 #include "common/base/message.h"
 #include "common/base/text.h"
 #include "common/bus/envelope.h"
+#include "common/runtime/kill_point.h"
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
 
@@ -195,6 +196,7 @@ static void taken_finish(VbAgent *agent, VbAgentVm *vm)
     if (vm->has_command || vm->n_outbox > 0) {
         return;
     }
+    KILL_POINT("acknowledgement-saved");
     for (guint i = 0; i < vm->taken->len; i++) {
         agent_bus_finish(agent->bus, g_array_index(vm->taken, gint64, i));
     }
@@ -220,6 +222,7 @@ void agent_vm_step(VbAgent *agent, VbAgentVm *vm, VbHostInput *input)
     }
     taken_finish(agent, vm);
     if (step.effect != EFFECT_NONE) {
+        KILL_POINT("intent-saved");
         vm->effect_runs = TRUE;
         agent_work_effect(agent, vm, step.effect);
     }
@@ -286,7 +289,9 @@ static void send_next(VbAgent *agent, VbAgentVm *vm)
     gboolean answers_last = unpacked->last_report != NULL && report->operation_id[0] != '\0' &&
                             g_str_equal(report->operation_id, unpacked->last_report->operation_id);
     vm->report_out = TRUE;
+    KILL_POINT("report-saved");
     agent_bus_report(agent->bus, agent->arena, report, answers_last ? vm->traceparent : NULL);
+    KILL_POINT("report-sent");
 }
 
 void agent_vm_advance(VbAgent *agent, VbAgentVm *vm)
@@ -315,6 +320,7 @@ void agent_report_fate(void *data, const char *vm_uuid, gboolean delivered)
         return;
     }
     vm->report_out = FALSE;
+    KILL_POINT("report-acknowledged");
     if (delivered && agent->failure == NULL) {
         VbHostInput input = {.kind = HOST_INPUT_ACKNOWLEDGED};
         arena_reset(agent->arena);

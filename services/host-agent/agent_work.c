@@ -4,6 +4,7 @@
 #include "services/host-agent/agent_private.h"
 
 #include "common/base/message.h"
+#include "common/runtime/kill_point.h"
 #include "common/runtime/log.h"
 #include "services/host-agent/heartbeat.h"
 #include "services/host-agent/volumes.h"
@@ -106,6 +107,7 @@ static void effect_work(VbAgent *agent, void *data)
         .vm = host_vm__unpack(arena_allocator(message->arena, SIZE_MAX), size_bytes, bytes),
     };
     effect_run(agent->config.host, message->arena, &request, &message->result);
+    KILL_POINT("effect-done");
     g_bytes_unref(job->packed);
     g_free(job);
     agent_work_tell(agent, message);

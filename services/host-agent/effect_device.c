@@ -10,6 +10,7 @@
 
 #include "common/base/model.h"
 #include "common/base/text.h"
+#include "common/runtime/kill_point.h"
 
 enum {
     POLL_INTERVAL_MS = 200,
@@ -282,12 +283,13 @@ static gboolean attach_missing(Device *d, GError **error)
 {
     g_autofree char *xml = plan_attach(d, error);
     VbHypervisor *hypervisor = d->host->hypervisor;
-    return xml != NULL && add_port(d, error) &&
-           said(d,
-                hypervisor->attach_device(hypervisor, d->vm->vm_uuid, xml, d->request->preempted,
-                                          error),
-                error) &&
-           look(d, error);
+    if (xml == NULL || !add_port(d, error)) {
+        return FALSE;
+    }
+    KILL_POINT("attach-port-plugged");
+    gboolean attached =
+        hypervisor->attach_device(hypervisor, d->vm->vm_uuid, xml, d->request->preempted, error);
+    return said(d, attached, error) && look(d, error);
 }
 
 static gboolean attach(Device *d, GError **error)
@@ -375,6 +377,7 @@ void effect_detach(VbHost *host, VbArena *arena, const VbEffectRequest *request,
     g_autoptr(GError) error = NULL;
     if (command_read(&d, command->nic, command->spec, command->hardware, &error) &&
         detach(&d, &error)) {
+        KILL_POINT("device-detached");
         report(&d);
         remove_port(&d);
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/limits.h"
+#include "common/runtime/kill_point.h"
 #include "services/host-agent/volume_files.h"
 
 /* set-group-id: QEMU's sockets (0775) get OVS's group, whose members may then connect. */
@@ -120,6 +121,7 @@ gboolean socket_folder_remove(VbHost *host, VbArena *arena, const char *vm_uuid,
     if (!remove_content(host, arena, folder, error)) {
         return FALSE;
     }
+    KILL_POINT("sockets-removed");
     return files->rmdir(files, folder) == 0 || errno == ENOENT ||
            fail_path(error, "remove the folder", folder);
 }

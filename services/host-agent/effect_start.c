@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/runtime/kill_point.h"
+
 enum { CREATE_TIMEOUT_MS = 120000 }; /* Of a start that never expires. */
 
 typedef struct {
@@ -229,6 +231,7 @@ static gboolean report_started(Start *s, GError **error)
 {
     VbDomainFacts facts;
     VbHypervisor *hypervisor = s->host->hypervisor;
+    KILL_POINT("domain-created");
     if (!hypervisor->look(hypervisor, s->arena, s->vm->vm_uuid, &facts, error)) {
         return FALSE;
     }
@@ -259,6 +262,7 @@ static gboolean start_domain(Start *s, GError **error)
         !prepare_tpm(s, error) || !plug_ports(s, error)) {
         return FALSE;
     }
+    KILL_POINT("port-plugged");
     g_autofree char *xml = build_xml(s, error);
     return xml != NULL && create_domain(s, xml, error);
 }

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "common/runtime/kill_point.h"
 #include "services/host-agent/volume_files.h"
 
 /* ---- EFFECT_LOOK */
@@ -98,28 +99,28 @@ static gboolean destroy_ours(VbHost *host, VbArena *arena, const HostVm *vm, gbo
 }
 
 /* What is gone has nothing to sync: that its file is missing is said when it is next needed. */
-static gboolean sync_one(VbHost *host, const char *path, GError **error)
+static gboolean settle_one(VbHost *host, const char *path, GError **error)
 {
     struct stat facts;
     if (host->files->lstat(host->files, path, &facts) != 0 && errno == ENOENT) {
         return TRUE;
     }
-    return state_sync(host, path, error);
+    return state_settle(host, path, error);
 }
 
 /* The paths of the journal, and those of a start that failed before it could hand them over. */
-static gboolean sync_state(VbHost *host, VbArena *arena, const HostVm *vm, GError **error)
+static gboolean settle_state(VbHost *host, VbArena *arena, const HostVm *vm, GError **error)
 {
     gboolean ok = TRUE;
     for (size_t i = 0; i < vm->n_state_paths; i++) {
-        ok = sync_one(host, vm->state_paths[i], ok ? error : NULL) && ok;
+        ok = settle_one(host, vm->state_paths[i], ok ? error : NULL) && ok;
     }
     if (vm->command == NULL || vm->command->command_case != HOST_COMMAND__COMMAND_START_DOMAIN) {
         return ok;
     }
     char **paths = start_state_paths(host, arena, vm->command->start_domain);
     for (; *paths != NULL; paths++) {
-        ok = sync_one(host, *paths, ok ? error : NULL) && ok;
+        ok = settle_one(host, *paths, ok ? error : NULL) && ok;
     }
     return ok;
 }
@@ -151,16 +152,18 @@ static gboolean clean_up(VbHost *host, VbArena *arena, const HostVm *vm, VbLeft 
     gboolean foreign = FALSE;
     g_autoptr(GError) state_error = NULL;
     g_autoptr(GError) port_error = NULL;
-    g_autoptr(GError) socket_error = NULL;
     *ret_left = LEFT_DOMAIN;
     if (!destroy_ours(host, arena, vm, &foreign, error)) {
         return FALSE;
     }
-    sync_state(host, arena, vm, &state_error);
-    unplug_ports(host, vm, &port_error);
-    if (!socket_folder_remove(host, arena, vm->vm_uuid, &socket_error)) {
-        /* The next start empties it; nothing of value is in it. */
-        g_warning("VM %s: %s", vm->vm_uuid, socket_error->message);
+    KILL_POINT("domain-gone");
+    settle_state(host, arena, vm, &state_error);
+    KILL_POINT("state-settled");
+    /* A socket that stays is like a port that stays: the next clean-up has both to remove. */
+    if (unplug_ports(host, vm, &port_error)) {
+        socket_folder_remove(host, arena, vm->vm_uuid, &port_error);
+    } else {
+        socket_folder_remove(host, arena, vm->vm_uuid, NULL);
     }
     *ret_left = foreign || state_error != NULL ? LEFT_FILES
                 : port_error != NULL           ? LEFT_PORTS
@@ -215,7 +218,13 @@ static gboolean remove_logs(VbHost *host, VbArena *arena, const char *vm_uuid, G
     VbFiles *files = host->files;
     const char *folder = host->config->log_dir;
     const char *prefix = arena_printf(arena, "%s.serial.log", vm_uuid);
+    KILL_POINT("forget-cleaned-up");
     g_auto(GStrv) names = files->list(files, folder);
+    if (names == NULL && errno != ENOENT) {
+        g_set_error(error, VB_ERROR, ERROR_CODE_STORAGE_IO, "cannot list %s: %s", folder,
+                    g_strerror(errno));
+        return FALSE;
+    }
     for (char **name = names; name != NULL && *name != NULL; name++) {
         const char *path = arena_printf(arena, "%s/%s", folder, *name);
         if (g_str_has_prefix(*name, prefix) && files->unlink(files, path) != 0 && errno != ENOENT) {

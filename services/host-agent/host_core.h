@@ -71,7 +71,7 @@ typedef enum {
     LEFT_DOMAIN, /* It may still run. */
     LEFT_FILES,  /* The domain is gone; its state could not be brought to disk for certain, or
                     something else holds it. */
-    LEFT_PORTS,  /* The next clean-up removes them; they do no harm. */
+    LEFT_PORTS,  /* Or sockets. The next clean-up removes them; they do no harm. */
     LEFT_NOTHING,
 } VbLeft;
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/uuid.h"
+#include "common/runtime/kill_point.h"
 #include "services/host-agent/volume_files.h"
 
 enum { MAGIC_BYTES = 8, DIGEST_BYTES = 32, HEADER_BYTES = MAGIC_BYTES + 4 + DIGEST_BYTES };
@@ -126,9 +127,11 @@ gboolean journal_save(VbJournal *journal, const char *vm_uuid, GBytes *packed, G
     if (!write_new(journal, new_path, bytes, error)) {
         return FALSE;
     }
+    KILL_POINT("journal-written");
     if (journal->files->rename(journal->files, new_path, path) != 0) {
         return fail(error, "replace", path);
     }
+    KILL_POINT("journal-renamed");
     return dir_sync(journal, error);
 }
 
@@ -141,6 +144,7 @@ gboolean journal_remove(VbJournal *journal, const char *vm_uuid, GError **error)
             return fail(error, "remove", path);
         }
     }
+    KILL_POINT("journal-removed");
     return dir_sync(journal, error);
 }
 

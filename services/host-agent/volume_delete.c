@@ -5,6 +5,7 @@
  */
 #include "services/host-agent/volumes.h"
 
+#include "common/runtime/kill_point.h"
 #include "services/host-agent/volume_files.h"
 #include "services/host-agent/volume_place.h"
 
@@ -38,6 +39,7 @@ void volumes_delete(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResu
             volume_result_fail(arena, ret_result, result, error);
         }
         ARENA_APPEND(arena, body->n_results, body->results, result);
+        KILL_POINT("volume-deleted");
     }
     ret_result->report = ARENA_MSG(arena, host_report);
     ret_result->report->report_case = HOST_REPORT__REPORT_VOLUMES_DELETED;

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "common/runtime/kill_point.h"
 #include "services/host-agent/volume_files.h"
 
 static ErrorCode code_of_disk(int cause)
@@ -68,11 +69,17 @@ static gboolean make_file(VbHost *host, const VolumePlan *plan, GError **error)
     if (!store_unlink(host->files, place->temporary, error)) {
         return FALSE;
     }
-    gboolean written = plan->template_bytes != NULL
-                           ? store_write(host->files, place->temporary, plan->template_bytes,
-                                         plan->template_size_bytes, error)
-                           : make_disk_file(host, plan, error);
+    gboolean is_nvram = plan->template_bytes != NULL;
+    gboolean written = is_nvram ? store_write(host->files, place->temporary, plan->template_bytes,
+                                              plan->template_size_bytes, error)
+                                : make_disk_file(host, plan, error);
+    if (is_nvram) {
+        KILL_POINT("nvram-synced");
+    }
     if (written && publish(host, place, error)) {
+        if (is_nvram) {
+            KILL_POINT("nvram-renamed");
+        }
         return TRUE;
     }
     /* As far as that works: the first cause is what counts, and the next try removes it again. */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/base/text.h"
+#include "common/runtime/kill_point.h"
 #include "services/host-agent/volume_files.h"
 
 #define NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
@@ -192,6 +193,7 @@ gboolean place_remove_folders(VbHost *host, const VolumePlace *place, GError **e
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&folders_lock);
     guint left = place->depth;
+    KILL_POINT("volume-unlinked");
     for (; left > 0; left--) {
         g_autofree char *folder = folder_path(place, left);
         if (host->files->rmdir(host->files, folder) == 0 || errno == ENOENT) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/text.h"
+#include "common/runtime/kill_point.h"
 #include "services/host-agent/volume_files.h"
 #include "services/host-agent/volume_make.h"
 
@@ -136,6 +137,7 @@ void volumes_create(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResu
     for (size_t i = 0; i < command->n_volumes && ret_result->error == NULL; i++) {
         g_autoptr(GError) error = NULL;
         volume_make(host, &plans[i], &error);
+        KILL_POINT("volume-durable");
         add_result(arena, ret_result, &plans[i], error);
     }
     if (ret_result->error != NULL) {

@@ -44,6 +44,10 @@ gboolean tpm_remove(VbHost *host, const char *path, GError **error);
 
 /* fsync of a file, or of each regular file below a folder and the folders themselves. */
 gboolean state_sync(VbHost *host, const char *path, GError **error);
+/* The same for a state that nobody writes to any more: first each file gets its own bytes once more.
+ * After a sync that failed, be it minutes ago, Linux takes the bytes for written, and the next sync
+ * says that all is well. */
+gboolean state_settle(VbHost *host, const char *path, GError **error);
 
 /* The build to use on this host: the pinned one while it is of the wanted class and its files are
  * there, else one of the same class; `ret_replaced` when that is because a pinned file is gone.

@@ -297,15 +297,19 @@ static gboolean memory_commit(VbBus *bus, GError **error)
     return TRUE;
 }
 
-static gboolean memory_abort(VbBus *bus, GError **error)
+void memory_bus_drop(VbMemoryBus *memory)
 {
-    VbMemoryBus *memory = of(bus);
-    (void)error;
-    g_assert(memory->must_abort);
     g_ptr_array_set_size(memory->staged, 0);
     memory->must_abort = FALSE;
     memory->in_transaction = FALSE;
     memory->counts.aborts++;
+}
+
+static gboolean memory_abort(VbBus *bus, GError **error)
+{
+    (void)error;
+    g_assert(of(bus)->must_abort);
+    memory_bus_drop(of(bus));
     return TRUE;
 }
 

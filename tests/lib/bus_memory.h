@@ -34,6 +34,8 @@ void memory_bus_set_committed(VbMemoryBus *memory, VbTopic topic, int partition,
 /* The next `n` calls of that function fail. "commit", "produce", "flush", "send_offsets", "begin".
  */
 void memory_bus_fail(VbMemoryBus *memory, const char *function, int n, VbBusError code);
+/* An open transaction is aborted, as by the init_transactions of a process that follows a dead one. */
+void memory_bus_drop(VbMemoryBus *memory);
 /* A record with a larger value is refused at flush. */
 void memory_bus_set_max_value(VbMemoryBus *memory, size_t max_bytes);
 /* What confirm_end answers. After a no, the end of each input is told again. */

@@ -123,7 +123,7 @@ static void copy_code(guint8 *sector, LabGuestProgram program)
     }
 }
 
-static void write_disk(const char *path, LabGuestProgram program)
+void lab_guest_disk(const char *path, LabGuestProgram program)
 {
     g_autofree guint8 *bytes = g_malloc0(DISK_BYTES);
     copy_code(bytes, program);
@@ -183,7 +183,7 @@ static void fill_command(LabGuest *guest, LabGuestProgram program)
     guest->vm->command = command;
     guest->vm->epoch = command->epoch;
     g_autofree char *path = g_strdup_printf("%s/storage/%s", guest->folder, volume->install_path);
-    write_disk(path, program);
+    lab_guest_disk(path, program);
 }
 
 static void fill_config(LabGuest *guest)

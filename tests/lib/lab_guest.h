@@ -25,6 +25,8 @@ typedef struct {
 const char *lab_env(const char *name);
 
 LabGuest *lab_guest_new(LabGuestProgram program);
+/* Its disk alone: a raw file of 1 MiB. */
+void lab_guest_disk(const char *path, LabGuestProgram program);
 void lab_guest_add_vhost_user_nic(LabGuest *guest, guint index);
 void lab_guest_free(LabGuest *guest);
 

@@ -87,6 +87,7 @@ StackAnswer *stack_refused(Stack *stack, ErrorCode code, ...) G_GNUC_NULL_TERMIN
 StackAnswer *stack_done_with(Stack *stack, const char *const *first, va_list more);
 /* In the background. stack_end waits for its answer and frees it. */
 GSubprocess *stack_begin(Stack *stack, ...) G_GNUC_NULL_TERMINATED;
+GSubprocess *stack_begin_words(Stack *stack, const char *const *words); /* Up to NULL. */
 StackAnswer *stack_end(Stack *stack, GSubprocess *request);
 
 /* An object's member below `json`, such as "vm.hardware.nics[0].effective_model" as JSONPath

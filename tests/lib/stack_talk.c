@@ -27,8 +27,7 @@ void stack_answer_free(StackAnswer *answer)
     g_free(answer);
 }
 
-/* virtbusctl with the words `first`, up to NULL, and then `more`. */
-static GSubprocess *begin(Stack *stack, const char *const *first, va_list more)
+GSubprocess *stack_begin_words(Stack *stack, const char *const *words)
 {
     g_autoptr(GPtrArray) argv = g_ptr_array_new();
     g_autoptr(GError) error = NULL;
@@ -38,12 +37,8 @@ static GSubprocess *begin(Stack *stack, const char *const *first, va_list more)
     for (guint i = 0; i < G_N_ELEMENTS(always); i++) {
         g_ptr_array_add(argv, (char *)always[i]);
     }
-    for (; *first != NULL; first++) {
-        g_ptr_array_add(argv, (char *)*first);
-    }
-    const char *word;
-    while ((word = va_arg(more, const char *)) != NULL) {
-        g_ptr_array_add(argv, (char *)word);
+    for (; *words != NULL; words++) {
+        g_ptr_array_add(argv, (char *)*words);
     }
     g_ptr_array_add(argv, NULL);
     GSubprocess *process =
@@ -53,6 +48,21 @@ static GSubprocess *begin(Stack *stack, const char *const *first, va_list more)
         stack_fail(stack, "%s", error->message);
     }
     return process;
+}
+
+/* With the words `first`, up to NULL, and then `more`. */
+static GSubprocess *begin(Stack *stack, const char *const *first, va_list more)
+{
+    g_autoptr(GPtrArray) words = g_ptr_array_new();
+    for (; *first != NULL; first++) {
+        g_ptr_array_add(words, (char *)*first);
+    }
+    const char *word;
+    while ((word = va_arg(more, const char *)) != NULL) {
+        g_ptr_array_add(words, (char *)word);
+    }
+    g_ptr_array_add(words, NULL);
+    return stack_begin_words(stack, (const char *const *)words->pdata);
 }
 
 GSubprocess *stack_begin(Stack *stack, ...)
