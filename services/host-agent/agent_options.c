@@ -69,6 +69,9 @@ const VbOption agent_option_rows[] = {
      .min = 0,
      .max = 600000,
      .help = "How long SIGTERM waits for work in progress. VMs keep running in any case."},
+    {.name = "audit.file",
+     .help = "A file that gets one JSON line for each thing done to this host. Empty: none is "
+             "written."},
     {.name = NULL},
 };
 

@@ -62,8 +62,10 @@ gboolean socket_folder_remove(VbHost *host, VbArena *arena, const char *vm_uuid,
 /* Whether this host can serve a vhost-user NIC now; else OVS_UNAVAILABLE. There is no fall-back:
  * without OVS it would be another network (N9). */
 gboolean port_check(VbHost *host, const char *vm_uuid, GError **error);
-gboolean port_plug(VbHost *host, const char *vm_uuid, const NicSpec *nic,
+gboolean port_plug(VbHost *host, const HostVm *vm, const NicSpec *nic,
                    const EffectiveNic *effective, const char *path, GError **error);
+/* One that is not there is a success. */
+gboolean port_unplug(VbHost *host, const HostVm *vm, guint nic_index, GError **error);
 
 void effect_start(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResult *ret_result);
 void effect_stop(VbHost *host, VbArena *arena, const VbEffectRequest *request,

@@ -6,6 +6,7 @@
  *   detach   device, then port     a guest may refuse; then both stay
  *
  * It never ends a guest to get a device in or out, and touches no domain of another epoch. */
+#include "services/host-agent/audit.h"
 #include "services/host-agent/effect.h"
 
 #include "common/base/model.h"
@@ -151,6 +152,7 @@ static gboolean said(Device *d, gboolean ok, GError **error)
 {
     if (!ok && g_error_matches(*error, VB_ERROR, ERROR_CODE_PREEMPTED)) {
         d->result->stop_reason = STOP_REASON_REQUESTED;
+        audit_add(d->host, d->vm, AUDIT_DOMAIN_DESTROYED, NULL);
     }
     return ok;
 }
@@ -167,7 +169,7 @@ static void remove_port(Device *d)
     if (d->path == NULL) {
         return;
     }
-    if (!d->host->ports->unplug(d->host->ports, d->vm->vm_uuid, d->nic->index, &port_error)) {
+    if (!port_unplug(d->host, d->vm, d->nic->index, &port_error)) {
         g_warning("VM %s: %s; it is tried again", d->vm->vm_uuid, port_error->message);
         d->result->nic = NIC_PORT;
     }
@@ -178,11 +180,10 @@ static void remove_port(Device *d)
 
 static gboolean add_port(Device *d, GError **error)
 {
-    return d->path == NULL ||
-           (port_check(d->host, d->vm->vm_uuid, error) &&
-            socket_folder_keep(d->host, d->arena, d->vm->vm_uuid, error) &&
-            socket_remove(d->host, d->path, error) &&
-            port_plug(d->host, d->vm->vm_uuid, d->nic, d->effective, d->path, error));
+    return d->path == NULL || (port_check(d->host, d->vm->vm_uuid, error) &&
+                               socket_folder_keep(d->host, d->arena, d->vm->vm_uuid, error) &&
+                               socket_remove(d->host, d->path, error) &&
+                               port_plug(d->host, d->vm, d->nic, d->effective, d->path, error));
 }
 
 /* --- The report */
@@ -201,6 +202,8 @@ static void report(Device *d)
     report->report_case = HOST_REPORT__REPORT_DEVICE_CHANGED;
     report->device_changed = changed;
     d->result->report = report;
+    audit_add_nic(d->host, d->vm, d->effective != NULL ? AUDIT_NIC_ATTACHED : AUDIT_NIC_DETACHED,
+                  d->nic->index);
 }
 
 static gboolean command_read(Device *d, const NicSpec *nic, const VmSpec *spec,

@@ -1,6 +1,7 @@
 /* EFFECT_START, in one line from top to bottom: work out, look, verify, plug, create,
  * report. Everything that can be refused is refused before anything is made. It undoes nothing: the
  * core asks for EFFECT_CLEAN_UP after a failure. */
+#include "services/host-agent/audit.h"
 #include "services/host-agent/effect.h"
 
 #include <errno.h>
@@ -153,15 +154,28 @@ static gboolean check_switch(Start *s, GError **error)
 
 static gboolean verify_nvram(Start *s, GError **error)
 {
-    return s->plan.nvram == NULL ||
-           nvram_verify(s->host, s->arena, s->plan.nvram, s->plan.class_, &s->nvram_path, error);
+    if (s->plan.nvram == NULL) {
+        return TRUE;
+    }
+    if (!nvram_verify(s->host, s->arena, s->plan.nvram, s->plan.class_, &s->nvram_path, error)) {
+        return FALSE;
+    }
+    audit_add(s->host, s->vm, AUDIT_NVRAM_VERIFIED, s->nvram_path);
+    return TRUE;
 }
 
 static gboolean prepare_tpm(Start *s, GError **error)
 {
     char *path = NULL;
-    return s->plan.tpm == NULL || tpm_prepare(s->host, s->arena, s->vm->vm_uuid, s->plan.tpm,
-                                              start_plan_tpm_started(&s->plan), &path, error);
+    if (s->plan.tpm == NULL) {
+        return TRUE;
+    }
+    if (!tpm_prepare(s->host, s->arena, s->vm->vm_uuid, s->plan.tpm,
+                     start_plan_tpm_started(&s->plan), &path, error)) {
+        return FALSE;
+    }
+    audit_add(s->host, s->vm, AUDIT_TPM_VERIFIED, path);
+    return TRUE;
 }
 
 static gboolean plug_ports(Start *s, GError **error)
@@ -172,8 +186,8 @@ static gboolean plug_ports(Start *s, GError **error)
     }
     for (size_t i = 0; i < spec->n_nics; i++) {
         if (spec->nics[i]->type == NIC_TYPE_VHOST_USER &&
-            !port_plug(s->host, s->vm->vm_uuid, spec->nics[i], s->plan.nics[i],
-                       s->plan.socket_paths[i], error)) {
+            !port_plug(s->host, s->vm, spec->nics[i], s->plan.nics[i], s->plan.socket_paths[i],
+                       error)) {
             return FALSE;
         }
     }
@@ -215,6 +229,7 @@ static gboolean create_domain(Start *s, const char *xml, GError **error)
     g_autoptr(GError) refusal = NULL;
     VbHypervisor *hypervisor = s->host->hypervisor;
     if (hypervisor->create(hypervisor, s->vm->vm_uuid, xml, timeout_ms, &refusal)) {
+        audit_add(s->host, s->vm, AUDIT_DOMAIN_CREATED, NULL);
         return TRUE;
     }
     /* QEMU waits in its start until OVS has connected to every socket: no other part of it waits

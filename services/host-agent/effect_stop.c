@@ -1,6 +1,7 @@
 /* EFFECT_STOP: asks the guest, or pulls the plug, by the command's mode. It leaves ports, sockets
  * and state alone: the core asks for EFFECT_CLEAN_UP next. It refuses to stop a domain that a newer
  * epoch than the command's has started, and one that has expired, as after a crash, only looks. */
+#include "services/host-agent/audit.h"
 #include "services/host-agent/effect.h"
 
 enum {
@@ -98,7 +99,11 @@ static gboolean stop_gracefully(Stop *s, GError **error)
 
 static gboolean stop_by_force(Stop *s, GError **error)
 {
-    return s->host->hypervisor->destroy(s->host->hypervisor, s->vm->vm_uuid, error);
+    if (!s->host->hypervisor->destroy(s->host->hypervisor, s->vm->vm_uuid, error)) {
+        return FALSE;
+    }
+    audit_add(s->host, s->vm, AUDIT_DOMAIN_DESTROYED, NULL);
+    return TRUE;
 }
 
 /* The guest's refusal, libvirt's too, is no reason to let it run on; another command's turn, and a

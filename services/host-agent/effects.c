@@ -1,5 +1,6 @@
 /* Effects on this host: which function runs which, and those that look and clear away. All of them
  * may run again at any time; none decides whether it should. */
+#include "services/host-agent/audit.h"
 #include "services/host-agent/effect.h"
 
 #include <errno.h>
@@ -86,6 +87,7 @@ static gboolean destroy_ours(VbHost *host, VbArena *arena, const HostVm *vm, gbo
     }
     *ret_foreign = facts.presence == DOMAIN_FOREIGN;
     if (facts.presence != DOMAIN_OURS) {
+        audit_add(host, vm, AUDIT_DOMAIN_GONE, NULL);
         return TRUE;
     }
     if (facts.epoch > vm->epoch) {
@@ -95,17 +97,25 @@ static gboolean destroy_ours(VbHost *host, VbArena *arena, const HostVm *vm, gbo
                     vm->vm_uuid, facts.epoch, vm->epoch);
         return FALSE;
     }
-    return host->hypervisor->destroy(host->hypervisor, vm->vm_uuid, error);
+    if (!host->hypervisor->destroy(host->hypervisor, vm->vm_uuid, error)) {
+        return FALSE;
+    }
+    audit_add(host, vm, AUDIT_DOMAIN_DESTROYED, NULL);
+    return TRUE;
 }
 
 /* What is gone has nothing to sync: that its file is missing is said when it is next needed. */
-static gboolean settle_one(VbHost *host, const char *path, GError **error)
+static gboolean settle_one(VbHost *host, const HostVm *vm, const char *path, GError **error)
 {
     struct stat facts;
     if (host->files->lstat(host->files, path, &facts) != 0 && errno == ENOENT) {
         return TRUE;
     }
-    return state_settle(host, path, error);
+    if (!state_settle(host, path, error)) {
+        return FALSE;
+    }
+    audit_add(host, vm, AUDIT_STATE_SYNCED, path);
+    return TRUE;
 }
 
 /* The paths of the journal, and those of a start that failed before it could hand them over. */
@@ -113,14 +123,14 @@ static gboolean settle_state(VbHost *host, VbArena *arena, const HostVm *vm, GEr
 {
     gboolean ok = TRUE;
     for (size_t i = 0; i < vm->n_state_paths; i++) {
-        ok = settle_one(host, vm->state_paths[i], ok ? error : NULL) && ok;
+        ok = settle_one(host, vm, vm->state_paths[i], ok ? error : NULL) && ok;
     }
     if (vm->command == NULL || vm->command->command_case != HOST_COMMAND__COMMAND_START_DOMAIN) {
         return ok;
     }
     char **paths = start_state_paths(host, arena, vm->command->start_domain);
     for (; *paths != NULL; paths++) {
-        ok = settle_one(host, *paths, ok ? error : NULL) && ok;
+        ok = settle_one(host, vm, *paths, ok ? error : NULL) && ok;
     }
     return ok;
 }
@@ -140,7 +150,7 @@ static gboolean unplug_ports(VbHost *host, const HostVm *vm, GError **error)
     gboolean ok = TRUE;
     for (guint i = 0; i < indexes->len; i++) {
         guint index = g_array_index(indexes, guint, i);
-        ok = host->ports->unplug(host->ports, vm->vm_uuid, index, ok ? error : NULL) && ok;
+        ok = port_unplug(host, vm, index, ok ? error : NULL) && ok;
     }
     return ok;
 }
@@ -190,8 +200,7 @@ static gboolean unplug_loose(VbHost *host, VbArena *arena, const HostVm *vm, GEr
 {
     for (size_t i = 0; i < vm->n_loose_ports; i++) {
         const char *path = socket_path(host, arena, vm->vm_uuid, vm->loose_ports[i], error);
-        if (path == NULL ||
-            !host->ports->unplug(host->ports, vm->vm_uuid, vm->loose_ports[i], error) ||
+        if (path == NULL || !port_unplug(host, vm, vm->loose_ports[i], error) ||
             !socket_remove(host, path, error)) {
             return FALSE;
         }

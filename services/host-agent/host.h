@@ -164,11 +164,14 @@ struct VbFiles {
 
 /* ---- Together */
 
+typedef struct VbAudit VbAudit; /* See audit.h. */
+
 typedef struct {
     const VbHostConfig *config;
     VbHypervisor *hypervisor;
     VbSwitch *ports;
     VbFiles *files;
+    VbAudit *audit; /* NULL: nobody wants to know. */
     gint64 (*now_ms)(void *clock);
     void (*wait_ms)(
         void *clock,

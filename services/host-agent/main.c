@@ -7,6 +7,7 @@
 #include "common/runtime/log.h"
 #include "services/host-agent/agent.h"
 #include "services/host-agent/agent_options.h"
+#include "services/host-agent/audit.h"
 #include "services/host-agent/files_posix.h"
 #include "services/host-agent/hypervisor_libvirt.h"
 #include "services/host-agent/switch_ovs.h"
@@ -41,6 +42,13 @@ static gboolean run(const VbOptions *options, GError **error)
         return FALSE;
     }
     VbHost host = {.config = config, .files = files_posix(), .now_ms = now_ms, .wait_ms = wait_ms};
+    const char *audit_path = options_get_string(options, "audit.file");
+    if (audit_path[0] != '\0') {
+        host.audit = audit_new(audit_path, config->host_uuid, error);
+        if (host.audit == NULL) {
+            return FALSE;
+        }
+    }
     VbAgentConfig agent_config = {
         .host = &host,
         .drain_timeout_ms = options_get_duration_ms(options, "drain.timeout"),

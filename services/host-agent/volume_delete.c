@@ -6,10 +6,12 @@
 #include "services/host-agent/volumes.h"
 
 #include "common/runtime/kill_point.h"
+#include "services/host-agent/audit.h"
 #include "services/host-agent/volume_files.h"
 #include "services/host-agent/volume_place.h"
 
-static gboolean delete_one(VbHost *host, VbArena *arena, const Volume *volume, GError **error)
+static gboolean delete_one(VbHost *host, VbArena *arena, const HostVm *vm, const Volume *volume,
+                           GError **error)
 {
     VolumePlace place;
     struct stat facts;
@@ -21,8 +23,12 @@ static gboolean delete_one(VbHost *host, VbArena *arena, const Volume *volume, G
     gboolean removed = volume->type == VOLUME_TYPE_TPM_STATE
                            ? tpm_remove(host, place.path, error)
                            : store_unlink(host->files, place.path, error);
-    return removed && store_unlink(host->files, place.temporary, error) &&
-           place_remove_folders(host, &place, error);
+    if (!removed || !store_unlink(host->files, place.temporary, error) ||
+        !place_remove_folders(host, &place, error)) {
+        return FALSE;
+    }
+    audit_add_deleted(host, vm, place.path, there, &facts);
+    return TRUE;
 }
 
 void volumes_delete(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResult *ret_result)
@@ -35,7 +41,7 @@ void volumes_delete(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResu
         VolumeResult *result = ARENA_MSG(arena, volume_result);
         result->volume = arena_copy(arena, volume);
         /* One that cannot be deleted does not keep the others: each is tried. */
-        if (!delete_one(host, arena, volume, &error)) {
+        if (!delete_one(host, arena, vm, volume, &error)) {
             volume_result_fail(arena, ret_result, result, error);
         }
         ARENA_APPEND(arena, body->n_results, body->results, result);

@@ -6,6 +6,7 @@
 
 #include "common/base/text.h"
 #include "common/runtime/kill_point.h"
+#include "services/host-agent/audit.h"
 #include "services/host-agent/volume_files.h"
 #include "services/host-agent/volume_make.h"
 
@@ -136,7 +137,10 @@ void volumes_create(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResu
     plan_all(host, arena, command, plans, ret_result);
     for (size_t i = 0; i < command->n_volumes && ret_result->error == NULL; i++) {
         g_autoptr(GError) error = NULL;
-        volume_make(host, &plans[i], &error);
+        if (volume_make(host, &plans[i], &error)) {
+            audit_add(host, vm, plans[i].there ? AUDIT_VOLUME_FOUND : AUDIT_VOLUME_CREATED,
+                      plans[i].place.path);
+        }
         KILL_POINT("volume-durable");
         add_result(arena, ret_result, &plans[i], error);
     }

@@ -129,9 +129,19 @@ static void look_for_ports(const Look *look)
     }
 }
 
+/* What ended while its agent was down is known from its journal alone. When somebody has harmed that
+ * too, the host has nothing to tell, and a person decides: a forced StopVm. */
+static gboolean cannot_be_known(const SimCheck *check, const CheckVm *vm)
+{
+    int host = check_host_index(check, vm->host_uuid);
+    return host >= 0 && (vm->journals_harmed >> host & 1) != 0;
+}
+
 static void check_vm_end(SimCheck *check, const CheckVm *vm, const Look *look)
 {
-    if (may_run(vm) && (look->n_domains[vm->index] != 1 || !look->in_place[vm->index])) {
+    gboolean excused = look->n_domains[vm->index] == 0 && cannot_be_known(check, vm);
+    if (may_run(vm) && !excused &&
+        (look->n_domains[vm->index] != 1 || !look->in_place[vm->index])) {
         sim_fail(check->sim, "I10", vm->uuid, "it is %s on %s, and %u domains of it are there",
                  ENUM_LABEL(vm_status, vm->status), sim_world_name(check->world, vm->host_uuid),
                  look->n_domains[vm->index]);

@@ -321,17 +321,15 @@ void sim_check_power_lost(SimCheck *check, SimHost *host)
     int index = check_host_index(check, sim_host_uuid(host));
     for (guint i = 0; index >= 0 && i < check->world->plan->n_vms; i++) {
         CheckVm *vm = &check->vms[i];
-        CheckDomain *domain = check_domain(check, (guint)index, (int)i);
-        gboolean ran = domain->there;
         sim_world_touch(check->world, vm->uuid);
-        domain->there = FALSE;
+        check_domain(check, (guint)index, (int)i)->there = FALSE;
         for (guint k = 0; k < vm->volumes->len; k++) {
             CheckVolume *volume = g_ptr_array_index(vm->volumes, k);
             if (strcmp(volume->host_uuid, sim_host_uuid(host)) != 0 || !volume->acknowledged ||
                 volume->doomed) {
                 continue;
             }
-            volume->tpm_at_risk = ran || !volume->tpm_durable;
+            volume->tpm_at_risk = !volume->tpm_durable;
             sim_model_shaken(check->world->model, vm->uuid);
             if (volume->type == VOLUME_TYPE_NV_RAM) {
                 counter_settle(check, vm, volume);

@@ -24,6 +24,15 @@ gboolean check_volume_file(SimCheck *check, const CheckVolume *volume, SimFile *
     return host != NULL && volume->path != NULL && sim_host_find_file(host, volume->path, ret_file);
 }
 
+static gboolean runs_anywhere(SimCheck *check, const CheckVm *vm)
+{
+    gboolean runs = FALSE;
+    for (guint i = 0; i < check->world->plan->n_hosts; i++) {
+        runs = runs || check_domain(check, i, vm->index)->there;
+    }
+    return runs;
+}
+
 static void check_tpm(SimCheck *check, const CheckVm *vm, CheckVolume *volume)
 {
     SimHost *host = sim_world_host(check->world, volume->host_uuid);
@@ -33,7 +42,7 @@ static void check_tpm(SimCheck *check, const CheckVm *vm, CheckVolume *volume)
     SimFile file;
     g_autofree char *path = g_strdup_printf("%s/tpm2/tpm2-00.permall", volume->path);
     gboolean there = sim_host_find_file(host, path, &file) && file.size_bytes > 0;
-    volume->tpm_durable = there && file.durable;
+    volume->tpm_durable = there && file.durable && !runs_anywhere(check, vm);
     volume->tpm_at_risk = volume->tpm_at_risk && !there;
     if (!there && !volume->tpm_at_risk) {
         sim_fail(check->sim, "I1", vm->uuid, "the TPM's state %s is gone", path);

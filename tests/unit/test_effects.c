@@ -10,11 +10,13 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <glib/gstdio.h>
 #include <grp.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "services/host-agent/audit.h"
 #include "services/host-agent/effect.h"
 #include "services/host-agent/files_posix.h"
 #include "tests/lib/lab_guest.h"
@@ -1421,6 +1423,47 @@ static void detach_that_libvirt_refuses_changes_nothing(void **state)
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
+/* ---- The audit file */
+
+/* "nvram-verified port-plugged domain-created": the effects of all lines. */
+static char *audited(const char *path)
+{
+    g_autofree char *text = NULL;
+    g_autoptr(GString) effects = g_string_new(NULL);
+    assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    for (char **line = lines; **line != '\0'; line++) {
+        const char *at = strstr(*line, "\"effect\":\"");
+        assert_non_null(at);
+        at += strlen("\"effect\":\"");
+        g_string_append_printf(effects, "%s%.*s", effects->len > 0 ? " " : "",
+                               (int)(strchr(at, '"') - at), at);
+    }
+    return g_string_free(g_steal_pointer(&effects), FALSE);
+}
+
+static void effects_leave_their_lines(void **state)
+{
+    (void)state;
+    g_autofree char *path = g_build_filename(world->guest->folder, "audit.jsonl", NULL);
+    use_nvram();
+    world->host.audit = audit_new(path, "a-host", NULL);
+    run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
+    run_ok(EFFECT_STOP, "look destroy");
+    run_ok(EFFECT_CLEAN_UP, "look ports_of unplug/1 unplug/3");
+    g_autofree char *effects = audited(path);
+    assert_string_equal(effects,
+                        "nvram-verified port-plugged port-plugged domain-created domain-destroyed "
+                        "domain-gone state-synced port-unplugged port-unplugged");
+    /* What fails leaves none. */
+    g_unlink(path);
+    world->fail_call = "create";
+    world->fail_code = ERROR_CODE_HYPERVISOR;
+    run(EFFECT_START);
+    g_autofree char *failed = audited(path);
+    assert_string_equal(failed, "nvram-verified port-plugged port-plugged");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1485,6 +1528,7 @@ int main(void)
         TEST(guest_may_keep_a_device),
         TEST(detach_stops_waiting_for_a_forced_stop),
         TEST(detach_that_libvirt_refuses_changes_nothing),
+        TEST(effects_leave_their_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,235 @@
+/* The audit file: a line for each effect, whole and alone, and no word of it changes what an effect
+ * does. That each effect has its line is shown by test_effects.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <glib/gstdio.h>
+#include <json-glib/json-glib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "services/host-agent/audit.h"
+
+#define VM   "6f1c2a34-7d1e-4a55-9c1b-0123456789ab"
+#define HOST "11111111-2222-4333-8444-555555555555"
+
+enum { N_THREADS = 8, N_LINES = 200 };
+
+typedef struct {
+    char *folder;
+    char *path; /* Of the audit file. */
+    VbHost host;
+    HostVm vm;
+    HostCommand command;
+} World;
+
+static gint64 now_ms(void *clock)
+{
+    (void)clock;
+    return 1795354530744;
+}
+
+static int setup(void **state)
+{
+    World *world = g_new0(World, 1);
+    world->folder = g_dir_make_tmp("vb-audit-XXXXXX", NULL);
+    world->path = g_build_filename(world->folder, "audit.jsonl", NULL);
+    host_vm__init(&world->vm);
+    host_command__init(&world->command);
+    world->vm.vm_uuid = (char *)VM;
+    world->vm.domain_epoch = 3;
+    world->vm.command = &world->command;
+    world->command.epoch = 4;
+    world->command.operation_id = (char *)"an-operation";
+    world->host.now_ms = now_ms;
+    world->host.audit = audit_new(world->path, HOST, NULL);
+    assert_non_null(world->host.audit);
+    *state = world;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    World *world = *state;
+    g_autoptr(GDir) dir = g_dir_open(world->folder, 0, NULL);
+    for (const char *name; (name = g_dir_read_name(dir)) != NULL;) {
+        g_autofree char *path = g_build_filename(world->folder, name, NULL);
+        g_remove(path);
+    }
+    g_rmdir(world->folder);
+    g_free(world->folder);
+    g_free(world->path);
+    g_free(world);
+    return 0;
+}
+
+/* Of JsonObject; each line must be one. */
+static GPtrArray *read_lines(const char *path)
+{
+    GPtrArray *objects = g_ptr_array_new_with_free_func((GDestroyNotify)json_object_unref);
+    g_autofree char *text = NULL;
+    assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    for (char **line = lines; *line != NULL && **line != '\0'; line++) {
+        g_autoptr(JsonNode) node = json_from_string(*line, NULL);
+        assert_non_null(node);
+        g_ptr_array_add(objects, json_node_dup_object(node));
+    }
+    return objects;
+}
+
+static const char *text_of(JsonObject *line, const char *name)
+{
+    return json_object_get_string_member_with_default(line, name, "(none)");
+}
+
+static gint64 number_of(JsonObject *line, const char *name)
+{
+    return json_object_get_int_member_with_default(line, name, -1);
+}
+
+static void a_line_says_who_what_where(void **state)
+{
+    World *world = *state;
+    g_autofree char *file = g_build_filename(world->folder, "a \"file\"\n", NULL);
+    GStatBuf facts;
+    assert_true(g_file_set_contents(file, "abc", 3, NULL));
+    assert_int_equal(g_stat(file, &facts), 0);
+    audit_add(&world->host, &world->vm, AUDIT_NVRAM_VERIFIED, file);
+    g_autoptr(GPtrArray) lines = read_lines(world->path);
+    assert_int_equal(lines->len, 1);
+    JsonObject *line = g_ptr_array_index(lines, 0);
+    assert_int_equal(number_of(line, "time_ms"), 1795354530744);
+    assert_string_equal(text_of(line, "host"), HOST);
+    assert_string_equal(text_of(line, "vm"), VM);
+    assert_int_equal(number_of(line, "epoch"), 4);
+    assert_string_equal(text_of(line, "operation"), "an-operation");
+    assert_string_equal(text_of(line, "effect"), "nvram-verified");
+    assert_string_equal(text_of(line, "path"), file);
+    assert_int_equal(number_of(line, "inode"), (gint64)facts.st_ino);
+    assert_int_equal(number_of(line, "size_bytes"), 3);
+    assert_string_equal(text_of(line, "sha256"),
+                        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+static void without_a_command_it_is_the_domains_epoch(void **state)
+{
+    World *world = *state;
+    world->vm.command = NULL;
+    audit_add(&world->host, &world->vm, AUDIT_DOMAIN_GONE, NULL);
+    audit_add_nic(&world->host, &world->vm, AUDIT_PORT_UNPLUGGED, 7);
+    g_autoptr(GPtrArray) lines = read_lines(world->path);
+    assert_int_equal(number_of(lines->pdata[0], "epoch"), 3);
+    assert_string_equal(text_of(lines->pdata[0], "operation"), "");
+    assert_string_equal(text_of(lines->pdata[0], "path"), "(none)");
+    assert_string_equal(text_of(lines->pdata[1], "path"), "nic/7");
+}
+
+static void a_deletion_tells_the_inode_that_was_there(void **state)
+{
+    World *world = *state;
+    struct stat facts = {.st_ino = 99, .st_mode = S_IFREG, .st_size = 5};
+    audit_add_deleted(&world->host, &world->vm, "/no/such", TRUE, &facts);
+    audit_add_deleted(&world->host, &world->vm, "/no/such", FALSE, &facts);
+    g_autoptr(GPtrArray) lines = read_lines(world->path);
+    assert_int_equal(number_of(lines->pdata[0], "inode"), 99);
+    assert_int_equal(number_of(lines->pdata[1], "inode"), -1);
+}
+
+static void a_link_is_not_followed_and_no_disk_is_read(void **state)
+{
+    World *world = *state;
+    g_autofree char *link = g_build_filename(world->folder, "link", NULL);
+    g_autofree char *disk = g_build_filename(world->folder, "disk", NULL);
+    assert_int_equal(symlink("/etc/hostname", link), 0);
+    assert_true(g_file_set_contents(disk, "", 0, NULL));
+    assert_int_equal(truncate(disk, 8 * 1024 * 1024 + 1), 0);
+    audit_add(&world->host, &world->vm, AUDIT_VOLUME_FOUND, link);
+    audit_add(&world->host, &world->vm, AUDIT_VOLUME_FOUND, disk);
+    g_autoptr(GPtrArray) lines = read_lines(world->path);
+    assert_int_equal(number_of(lines->pdata[0], "inode"), -1);
+    assert_int_equal(number_of(lines->pdata[1], "size_bytes"), 8 * 1024 * 1024 + 1);
+    assert_string_equal(text_of(lines->pdata[1], "sha256"), "(none)");
+}
+
+static gpointer write_many(gpointer data)
+{
+    World *world = data;
+    for (int i = 0; i < N_LINES; i++) {
+        audit_add_nic(&world->host, &world->vm, AUDIT_PORT_PLUGGED, (guint)i);
+    }
+    return NULL;
+}
+
+static void lines_of_threads_do_not_mix(void **state)
+{
+    GThread *threads[N_THREADS];
+    World *world = *state;
+    for (int i = 0; i < N_THREADS; i++) {
+        threads[i] = g_thread_new(NULL, write_many, world);
+    }
+    for (int i = 0; i < N_THREADS; i++) {
+        g_thread_join(threads[i]);
+    }
+    g_autoptr(GPtrArray) lines = read_lines(world->path);
+    assert_int_equal(lines->len, N_THREADS * N_LINES);
+}
+
+static void a_file_that_was_renamed_away_is_left_alone(void **state)
+{
+    World *world = *state;
+    g_autofree char *old = g_strconcat(world->path, ".1", NULL);
+    audit_add(&world->host, &world->vm, AUDIT_DOMAIN_CREATED, NULL);
+    assert_int_equal(g_rename(world->path, old), 0);
+    audit_add(&world->host, &world->vm, AUDIT_DOMAIN_GONE, NULL);
+    g_autoptr(GPtrArray) before = read_lines(old);
+    g_autoptr(GPtrArray) after = read_lines(world->path);
+    assert_int_equal(before->len, 1);
+    assert_int_equal(after->len, 1);
+}
+
+static void one_that_cannot_be_written_stops_nothing(void **state)
+{
+    World *world = *state;
+    g_autofree char *beside = g_build_filename(world->folder, "no", "audit", NULL);
+    g_autoptr(GError) error = NULL;
+    assert_null(audit_new(beside, HOST, &error));
+    assert_true(g_error_matches(error, VB_ERROR, ERROR_CODE_INVALID_ARGUMENT));
+    assert_non_null(strstr(error->message, beside));
+    /* A folder in its place: it can be written no more. */
+    assert_int_equal(g_remove(world->path), 0);
+    assert_int_equal(g_mkdir(world->path, 0755), 0);
+    audit_add(&world->host, &world->vm, AUDIT_DOMAIN_CREATED, NULL);
+    assert_int_equal(g_rmdir(world->path), 0);
+}
+
+static void nobody_wants_to_know(void **state)
+{
+    World *world = *state;
+    world->host.audit = NULL;
+    struct stat facts = {.st_ino = 1};
+    audit_add(&world->host, &world->vm, AUDIT_DOMAIN_CREATED, NULL);
+    audit_add_nic(&world->host, &world->vm, AUDIT_NIC_ATTACHED, 1);
+    audit_add_deleted(&world->host, &world->vm, "/x", TRUE, &facts);
+    g_autoptr(GPtrArray) lines = read_lines(world->path);
+    assert_int_equal(lines->len, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_line_says_who_what_where),
+        TEST(without_a_command_it_is_the_domains_epoch),
+        TEST(a_deletion_tells_the_inode_that_was_there),
+        TEST(a_link_is_not_followed_and_no_disk_is_read),
+        TEST(lines_of_threads_do_not_mix),
+        TEST(a_file_that_was_renamed_away_is_left_alone),
+        TEST(one_that_cannot_be_written_stops_nothing),
+        TEST(nobody_wants_to_know),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
