@@ -26,6 +26,8 @@ struct VbMemoryBus {
     VbBusError fail_code;
     size_t max_value_bytes;
     gboolean confirms_end;
+    void (*on_committed)(void *user);
+    void *on_committed_user;
     VbMemoryCounts counts;
 };
 
@@ -128,6 +130,9 @@ static gboolean memory_committed(VbBus *bus, VbBusOffsets *offsets, GError **err
 {
     VbMemoryBus *memory = of(bus);
     (void)error;
+    if (memory->on_committed != NULL) {
+        g_steal_pointer (&memory->on_committed)(memory->on_committed_user);
+    }
     memcpy(offsets->next, &memory->committed[slot(memory, 0, offsets->partition)],
            memory->service->n_inputs * sizeof(gint64));
     return TRUE;
@@ -448,6 +453,12 @@ void memory_bus_fail(VbMemoryBus *memory, const char *function, int n, VbBusErro
 void memory_bus_set_max_value(VbMemoryBus *memory, size_t max_bytes)
 {
     memory->max_value_bytes = max_bytes;
+}
+
+void memory_bus_on_committed(VbMemoryBus *memory, void (*end)(void *user), void *user)
+{
+    memory->on_committed = end;
+    memory->on_committed_user = user;
 }
 
 void memory_bus_set_confirm_end(VbMemoryBus *memory, gboolean at_end)

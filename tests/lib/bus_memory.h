@@ -30,6 +30,9 @@ void memory_bus_add_host(VbMemoryBus *memory, const char *host_uuid);
 /* The committed offset of an input; -1: none. */
 gint64 memory_bus_committed(VbMemoryBus *memory, VbTopic topic, int partition);
 void memory_bus_set_committed(VbMemoryBus *memory, VbTopic topic, int partition, gint64 offset);
+/* Is called once, when committed offsets are next asked for: a broker lets the transaction that a
+ * dead instance left come to its end before it answers. */
+void memory_bus_on_committed(VbMemoryBus *memory, void (*end)(void *user), void *user);
 
 /* The next `n` calls of that function fail. "commit", "produce", "flush", "send_offsets", "begin".
  */

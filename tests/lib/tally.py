@@ -2,17 +2,18 @@
 """Runs one suite and counts its single tests, as the test programs report them in TAP.
 
 usage: tally.py RESULT SUITE ctest BUILD_DIR JOBS LABEL...
-       tally.py RESULT SUITE programs PROGRAM...
+       tally.py RESULT SUITE programs PROGRAM...      each with its arguments in one word
 
-It shows one line a program, and a failed program's whole output. RESULT gets one JSON object a
-program: its suite, its name, and the tests that passed, failed and were skipped. Exit 1 when
-anything failed. A program that crashed, that ran out of time, that ran fewer tests than it
-announced, or none, counts as failed even when each test that it reported passed. So does a ctest
-that ended before all of its programs had.
+It shows one line a program, what a program says beside TAP, and a failed one's whole output. RESULT
+gets one JSON object a program: its suite, its name, and the tests that passed, failed and were
+skipped. Exit 1 when anything failed. A program that crashed, that ran out of time, that ran fewer
+tests than it announced, or none, counts as failed even when each test that it reported passed. So
+does a ctest that ended before all of its programs had.
 """
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -106,13 +107,16 @@ def run_ctest(build, jobs, labels):
 
 def run_programs(programs):
     for program in programs:
-        begin = time.monotonic()
-        done = subprocess.run([program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        begin, command = time.monotonic(), shlex.split(program)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, errors="replace")
         lines = done.stdout.splitlines()
-        result = judge(os.path.basename(program), lines, done.returncode == 0,
+        result = judge(os.path.basename(command[0]), lines, done.returncode == 0,
                        f"exit status {done.returncode}")
         yield result, lines, time.monotonic() - begin
+        for line in lines if not result["failed"] else []:
+            if not is_tap(line) and not line.startswith("#"):
+                print(f"    {line}", flush=True)
 
 
 def main():

@@ -423,6 +423,8 @@ static void test_step_time_never_goes_back(void **state)
     send_create(world, vm);
     settle(world);
     assert_int_equal(((VmEvent *)message_last(world, TOPIC_VM_EVENTS, 1))->time_ms, NOW_MS);
+    Journal *journal = message_last(world, TOPIC_VM_JOURNAL, 1);
+    assert_int_equal(journal->steps[0]->time_ms, NOW_MS);
 }
 
 /* ---- Transactions */
@@ -530,6 +532,29 @@ static void test_refused_reply_about_no_vm_leaves_nothing(void **state)
     assert_int_equal(log_of(world, TOPIC_VM_JOURNAL, 1)->len, 0);
 }
 
+/* Each input is judged by what it was refused itself. */
+static void test_refusals_of_another_input_do_not_count(void **state)
+{
+    World *world = *state;
+    memory_bus_lose(world->memory, 0);
+    memory_bus_lose(world->memory, 3);
+    for (int partition = 1; partition <= 2; partition++) {
+        send_create(world, vm_in(world, partition, 0));
+    }
+    settle(world);
+    send(world, vm_in(world, 1, 0), VM_COMMAND__COMMAND_RESET_NVRAM); /* Too large a reply. */
+    for (int turn = 0; turn < 2; turn++) {
+        g_autoptr(GError) error = NULL;
+        assert_true(loop_turn(world->loop, 0, &error));
+    }
+    assert_int_equal(memory_bus_counts(world->memory)->aborts, 2);
+    memory_bus_lose(world->memory, 1);
+    send(world, vm_in(world, 2, 0), VM_COMMAND__COMMAND_RESET_NVRAM);
+    settle(world);
+    expect_dlq(world, 1, "transaction", "INTERNAL");
+    assert_int_equal(memory_bus_counts(world->memory)->aborts, 2 + 3);
+}
+
 static void test_transaction_is_bounded(void **state)
 {
     World *world = *state;
@@ -554,6 +579,20 @@ static void test_transaction_is_bounded(void **state)
     }
     settle(world);
     assert_int_equal(memory_bus_counts(world->memory)->commits, 6);
+}
+
+static void test_transaction_is_bounded_in_bytes(void **state)
+{
+    World *world = *state;
+    const char *vm = vm_in(world, 1, 0);
+    memory_bus_set_max_value(world->memory, 2 * 1024 * 1024);
+    send_create(world, vm);
+    settle(world);
+    for (int i = 0; i < 6; i++) {
+        send(world, vm, VM_COMMAND__COMMAND_RESET_NVRAM); /* 1.5 MiB each: three fill 4 MiB. */
+    }
+    settle(world);
+    assert_int_equal(memory_bus_counts(world->memory)->commits, 1 + 2);
 }
 
 /* ---- Deadlines */
@@ -804,6 +843,24 @@ static void test_steps_without_end_are_poison(void **state)
     assert_int_equal(log_of(world, TOPIC_VM_EVENTS, 1)->len, 2); /* No reply to the bad one. */
 }
 
+/* The VM was in no batch before: what the steps made of it goes with them. */
+static void test_steps_that_are_taken_back_leave_no_state(void **state)
+{
+    World *world = *state;
+    const char *vm = vm_in(world, 1, 0);
+    send_create(world, vm);
+    settle(world);
+    VmCommand *command = command_new(world, vm, VM_COMMAND__COMMAND_ADOPT_VOLUME);
+    command->adopt_volume->volume_uuid = "dddddddd-0000-4000-8000-000000000004";
+    send_message(world, TOPIC_VM_COMMANDS, vm, command);
+    settle(world);
+    expect_dlq(world, 1, "step", "INTERNAL");
+    StateRecord *stored = message_last(world, TOPIC_VM_STATE, 1);
+    assert_int_equal(stored->vm->status, VM_STATUS_QUARANTINED);
+    assert_int_equal(stored->vm->epoch, 1);
+    assert_int_equal(stored->version, 2);
+}
+
 /* ---- Bad records */
 
 static void test_bad_records_go_to_the_dlq(void **state)
@@ -937,6 +994,64 @@ static void test_restore_equals_live_state(void **state)
     g_autofree char *restored = table_text(world);
     assert_string_equal(live, restored);
     assert_int_equal(loop_partitions(world->loop), PARTITIONS);
+}
+
+/* What a dead instance had under way when this one asks: it is committed before the answer. */
+static void predecessor_commits(void *user)
+{
+    World *world = user;
+    const char *vm = vm_in(world, 1, 0);
+    StateRecord *record = ARENA_MSG(world->arena, state_record);
+    record->body_case = STATE_RECORD__BODY_VM;
+    record->vm = ARENA_MSG(world->arena, vm_record);
+    record->vm->epoch = 41;
+    record->version = 2;
+    record->logic_version = 1;
+    send_message(world, TOPIC_VM_STATE, vm, record);
+    memory_bus_set_committed(world->memory, TOPIC_VM_COMMANDS, 1, 1);
+    memory_bus_set_committed(world->memory, TOPIC_VM_REPORTS, 1, 0);
+}
+
+static void test_predecessors_last_commit_is_not_missed(void **state)
+{
+    World *world = *state;
+    const char *vm = vm_in(world, 1, 0);
+    world->is_not_replayed = TRUE; /* The predecessor's state is written by hand. */
+    settle(world);
+    loop_free(world->loop);
+    send_create(world, vm); /* It has stepped this one. */
+    world->loop = loop_new(memory_bus(world->memory), &world->config);
+    memory_bus_on_committed(world->memory, predecessor_commits, world);
+    memory_bus_gain(world->memory, 1);
+    settle(world);
+    send_create(world, vm);
+    settle(world);
+    StateRecord *stored = message_last(world, TOPIC_VM_STATE, 1);
+    assert_int_equal(stored->vm->epoch, 42);
+    assert_int_equal(stored->version, 3);
+}
+
+/* Whichever partition it belongs to. */
+static void test_states_of_other_partitions_are_ignored(void **state)
+{
+    World *world = *state;
+    world->is_not_replayed = TRUE; /* There are states that nobody made. */
+    StateRecord *record = ARENA_MSG(world->arena, state_record);
+    record->body_case = STATE_RECORD__BODY_VM;
+    record->vm = ARENA_MSG(world->arena, vm_record);
+    g_autoptr(GBytes) packed = message_pack(record);
+    loop_free(world->loop);
+    for (int partition = 0; partition < PARTITIONS; partition++) {
+        append(world, TOPIC_VM_STATE, 1, vm_in(world, partition, 0), g_bytes_get_data(packed, NULL),
+               g_bytes_get_size(packed));
+    }
+    memory_bus_set_committed(world->memory, TOPIC_VM_COMMANDS, 1, 0);
+    memory_bus_set_committed(world->memory, TOPIC_VM_REPORTS, 1, 0);
+    loop_start(world);
+    settle(world);
+    g_autofree char *table = table_text(world);
+    assert_non_null(strstr(table, vm_in(world, 1, 0)));
+    assert_null(strchr(table, '\n')); /* One line, one VM. */
 }
 
 /* Garbage, a newer version's, another service's: none of them is taken for "no such VM". */
@@ -1122,7 +1237,9 @@ int main(void)
         TEST(test_endless_aborts_end_the_loop),
         TEST(test_refused_record_is_poison_and_the_rest_goes_on),
         TEST(test_refused_reply_about_no_vm_leaves_nothing),
+        TEST(test_refusals_of_another_input_do_not_count),
         TEST(test_transaction_is_bounded),
+        TEST(test_transaction_is_bounded_in_bytes),
         TEST(test_deadlines_in_order_and_not_before),
         TEST(test_queued_answer_wins_over_its_deadline),
         TEST(test_deadline_waits_until_the_broker_confirms_the_end),
@@ -1134,10 +1251,13 @@ int main(void)
         TEST(test_fault_is_poison),
         TEST(test_fault_upon_fault_leaves_the_state),
         TEST(test_steps_without_end_are_poison),
+        TEST(test_steps_that_are_taken_back_leave_no_state),
         TEST(test_bad_records_go_to_the_dlq),
         TEST(test_wrong_request_is_answered),
         TEST(test_wrong_partition_is_repaired),
         TEST(test_restore_equals_live_state),
+        TEST(test_predecessors_last_commit_is_not_missed),
+        TEST(test_states_of_other_partitions_are_ignored),
         TEST(test_unreadable_state_refuses_its_vm_only),
         TEST(test_broken_states_are_counted_while_they_are_ours),
         TEST(test_state_without_offsets_halts),

@@ -488,6 +488,28 @@ static void missing_volumes_are_refused_before_all_else(void **state)
     start_refused(ERROR_CODE_VOLUME_NOT_FOUND, "");
 }
 
+/* What enforces it lives in the variables. */
+static void secure_boot_without_nvram_is_refused(void **state)
+{
+    (void)state;
+    StartDomain *start = start_of();
+    start->spec->firmware = FIRMWARE_UEFI;
+    start->firmware_class = ARENA_MSG(world->guest->arena, firmware_class);
+    start->firmware_class->secure_boot = TRUE;
+    start_refused(ERROR_CODE_VOLUME_NOT_FOUND, "");
+}
+
+static void vhost_user_nic_starts_as_virtio_whatever_was_asked(void **state)
+{
+    (void)state;
+    start_of()->spec->nics[0]->model = NIC_MODEL_E1000;
+    VbEffectResult result = run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
+    assert_null(strstr(world->xml, "e1000"));
+    const EffectiveNic *nic = result.report->domain_started->hardware->nics[0];
+    assert_true(nic->coerced);
+    assert_int_equal(nic->effective_model, NIC_MODEL_VIRTIO);
+}
+
 static void nvram_of_another_name_than_the_specs_is_refused(void **state)
 {
     (void)state;
@@ -637,8 +659,10 @@ static void refused_port_ends_the_start(void **state)
 static void start_that_expires_on_the_way_creates_nothing(void **state)
 {
     (void)state;
-    world->guest->vm->command->expires_ms = world->now_ms;
-    start_refused(ERROR_CODE_EXPIRED, "look probe plug/1 plug/3");
+    for (gint64 late_ms = 0; late_ms < 2; late_ms++) {
+        world->guest->vm->command->expires_ms = world->now_ms - late_ms;
+        start_refused(ERROR_CODE_EXPIRED, "look probe plug/1 plug/3");
+    }
     world->guest->vm->command->expires_ms = world->now_ms + 1;
     run_ok(EFFECT_START, "look probe plug/1 plug/3 create look");
 }
@@ -1472,6 +1496,8 @@ int main(void)
         TEST(volumes_are_found_by_type),
         TEST(replaced_firmware_is_reported),
         TEST(missing_volumes_are_refused_before_all_else),
+        TEST(secure_boot_without_nvram_is_refused),
+        TEST(vhost_user_nic_starts_as_virtio_whatever_was_asked),
         TEST(nvram_of_another_name_than_the_specs_is_refused),
         TEST(two_nvrams_are_refused),
         TEST(socket_path_too_long_is_refused_before_anything_is_made),

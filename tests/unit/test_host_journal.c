@@ -228,7 +228,9 @@ static void removed_record_is_gone_with_what_was_set_aside(void **state)
     load(w);
     assert_true(save(w, VM, 1));
     assert_true(g_file_set_contents(bad, "x", 1, NULL));
+    g_string_truncate(dying.calls, 0);
     assert_true(journal_remove(w->journal, VM, &error));
+    assert_true(g_str_has_suffix(dying.calls->str, "fsync "));
     assert_true(journal_remove(w->journal, VM, &error));
     load(w);
     assert_int_equal(offset_found(w, VM), NOT_FOUND);

@@ -535,6 +535,17 @@ static void creates_each_type(void **state)
     assert_null(strstr(listing(world), ".new"));
 }
 
+/* Also where the umask would let everybody in. */
+static void nobody_else_can_read_what_it_makes(void **state)
+{
+    World *world = *state;
+    mode_t before = umask(0);
+    create(world, command_of(world, &world->plain, root_disk(world), nvram(world), NULL));
+    umask(before);
+    assert_int_equal(mode_of(in_pool(world, NVRAM_PATH)), 0600);
+    assert_int_equal(mode_of(in_pool(world, ROOT_PATH)), 0600);
+}
+
 static void assert_trace(World *world, Work work, CreateVolumes *command, const char *expected)
 {
     g_autoptr(GString) calls = g_string_new(NULL);
@@ -1503,6 +1514,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(creates_each_type),
+        TEST(nobody_else_can_read_what_it_makes),
         TEST(writes_on_after_an_interruption_but_not_for_ever),
         TEST(is_durable_before_it_is_reported),
         TEST(syncs_a_disk_before_it_has_its_name),
