@@ -147,6 +147,12 @@ static Error *check_sender(VmContext *ctx, const VmCommand *command)
                       "sender has %zu bytes, at most %d are allowed", bytes, SENDER_MAX_BYTES);
 }
 
+/* A read never changes the record: not even its refusal is kept. */
+static gboolean is_read(VmCommand__CommandCase kind)
+{
+    return kind == VM_COMMAND__COMMAND_GET_VM || kind == VM_COMMAND__COMMAND_LIST_VOLUMES;
+}
+
 static void on_command(VmContext *ctx, const VmCommand *command)
 {
     VmCommand__CommandCase kind = command->command_case;
@@ -156,6 +162,10 @@ static void on_command(VmContext *ctx, const VmCommand *command)
     }
     Error *bad = check_timeout(ctx, command);
     bad = bad != NULL ? bad : check_sender(ctx, command);
+    if (bad != NULL && is_read(kind)) {
+        vm_emit_reply(ctx, request_id, bad);
+        return;
+    }
     if (bad != NULL) {
         vm_reply(ctx, request_id, bad);
         return;

@@ -14,6 +14,8 @@ list_volumes as r4
     volume.commands ReadVolumes for r4
     volume.events   VolumesRead vol2(NvRam Ready) vol1(Root Ready) vol3(TpmState Ready)
     vm.events       Reply r4 ok vol2(NvRam Ready) vol1(Root Ready) vol3(TpmState Ready)
+get_vm timeout_ms=1s as r5
+    vm.events       Reply r5 INVALID_ARGUMENT "timeout_ms is 1000: 0, or 10000 to 3600000, is allowed"
 show vm
     Starting epoch 1 host $host-a version 3
     operation op1 Start StartingDomain for r2 until 00:01:02
