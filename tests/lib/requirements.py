@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Judges whether tests that passed show what docs/REQUIREMENTS.md and docs/REGRESSIONS.md promise.
+"""Judges whether tests that passed show what REQUIREMENTS, REGRESSIONS and INVARIANTS in docs/ promise.
 
 usage: requirements.py suites           the suites whose tests the documents name
        requirements.py check RESULTS    each id with its tests and results; RESULTS is tally.py's
@@ -16,10 +16,12 @@ import re
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SUITES = ("style", "unit", "golden", "scenario", "integration", "e2e", "replay")
+SUITES = ("style", "unit", "golden", "scenario", "sim", "inject", "fuzz", "integration", "e2e", "soak",
+          "replay")
 
 NOT_YET = ("S19", "K6", "K7", "VM40")
 LAST = {"S": 21, "N": 9, "K": 7, "VM": 40, "F": 19, "C": 6}
+INVARIANTS = [f"I{number}" for number in range(1, 11)]
 REQUIRED = [f"{letter}{number}" for letter, last in LAST.items() for number in range(1, last + 1)]
 
 ID = re.compile(r"\| *([A-Z]+\d+) *\| *([^|]*)|## ([A-Z]+\d+)\. *(.*)")
@@ -135,8 +137,10 @@ def read_results(path):
 def main():
     requirements = parse(read("docs/REQUIREMENTS.md"))
     regressions = parse(read("docs/REGRESSIONS.md"))
+    invariants = parse(read("docs/INVARIANTS.md"))
     if sys.argv[1:] == ["suites"]:
-        named = {test[0] for entry in requirements + regressions for test in entry.tests()}
+        named = {test[0] for entry in requirements + regressions + invariants
+                 for test in entry.tests()}
         print("\n".join(suite for suite in SUITES if suite in named))
         return 0
     _, path = sys.argv[1:]
@@ -147,6 +151,7 @@ def main():
     records = [
         check("docs/REQUIREMENTS.md", requirements, REQUIRED, words, results, sys.stdout),
         check("docs/REGRESSIONS.md", regressions, numbered, [], results, sys.stdout),
+        check("docs/INVARIANTS.md", invariants, INVARIANTS, [], results, sys.stdout),
     ]
     with open(path, "a", encoding="utf-8") as file:
         for record in records:

@@ -122,7 +122,7 @@ class World:
 # ---- I1 to I10
 
 def i1(world, say):
-    "I1 an acknowledged volume is on disk, or its deletion is committed"
+    "I1 an acknowledged volume is on disk unless its deletion is committed"
     doomed = {volume["uuid"] for _, _, body in world.commands("delete_volumes") for volume in body["volumes"]}
     seen = set()
     for record in world.by_topic["volume.events"]:
@@ -140,7 +140,7 @@ def i1(world, say):
 
 
 def i2(world, say):
-    "I2 a VM has at most one live NVRAM, and an NVRAM one VM"
+    "I2 a VM has at most one live NVRAM and an NVRAM one VM"
     owners = {}
     count = 0
     for record in world.by_topic["volume.state"]:
@@ -166,7 +166,7 @@ def nvram_of(world, host, body):
 
 
 def i3(world, say):
-    "I3 NVRAM is verified right before each start, at its epoch and before its expiry"
+    "I3 NVRAM is verified right before each start at its epoch and before its expiry"
     starts = {message["operation_id"]: (record, message, body)
               for record, message, body in world.commands("start_domain")}
     verified = {}           # (host, vm) -> the line, until a domain was made with it
@@ -231,7 +231,7 @@ def i4(world, say):
 
 
 def i5(world, say):
-    "I5 a template is copied once, and content never goes back"
+    "I5 a template is copied once and content never goes back"
     created = {}
     last = {}       # path -> (boots, whether a guest may have written since, where)
     count = 0
@@ -265,7 +265,7 @@ def i5(world, say):
 
 
 def i6(world, say):
-    "I6 one running domain per NVRAM and VM, and epochs only grow"
+    "I6 one domain runs per NVRAM and VM while epochs only grow"
     count = 0
     for number, sample in enumerate(world.data.samples, 1):
         seen = {}
@@ -305,7 +305,7 @@ def cannot_be_forgotten(world, record):
 
 
 def i8(world, say):
-    "I8 each accepted request has one reply that is not repeated, and all has settled"
+    "I8 each accepted request has one reply that is not repeated and all has settled"
     asked = collections.Counter()
     what = {}
     for line in world.data.requests:
@@ -355,7 +355,7 @@ def journaled(world, service):
 
 
 def i9(world, say):
-    "I9 each consumed record is in one journal record, or in the dead letters"
+    "I9 each consumed record is in one journal record or in the dead letters"
     dead = collections.Counter()
     prefix = world.data.world["prefix"] + "."
     for record in world.by_topic["dlq"]:
@@ -418,7 +418,7 @@ def i10(world, say):
 # ---- Kafka
 
 def k1(world, say):
-    "K1 no acknowledged command is lost, and none is there twice"
+    "K1 no acknowledged command is lost or there twice"
     there = {(record["partition"], record["offset"]): record for record in world.by_topic["vm.commands"]}
     acked = set()
     count = sent = 0
@@ -441,7 +441,7 @@ def k1(world, say):
 
 
 def k2(world, say):
-    "K2 who read while it happened has seen what is there now, in order and without a gap"
+    "K2 who read while it happened has seen what is there now in order and without a gap"
     there = collections.defaultdict(dict)
     for record in world.data.records:
         there[record["topic"], record["host"], record["partition"]][record["offset"]] = record["sha256"]
@@ -487,7 +487,7 @@ def origins(world, service):
 
 
 def k3(world, say):
-    "K3 no output without its transaction, none twice, and no transaction in part"
+    "K3 each output is in one whole transaction"
     count = 0
     for service, topics in OUTPUTS.items():
         outputs = {}
