@@ -129,17 +129,29 @@ static void look_for_ports(const Look *look)
     }
 }
 
-/* What ended while its agent was down is known from its journal alone. When somebody has harmed that
- * too, the host has nothing to tell, and a person decides: a forced StopVm. */
-static gboolean cannot_be_known(const SimCheck *check, const CheckVm *vm)
+/* An end that no agent saw, and no journal tells of, is not known to anybody. */
+static gboolean may_be_gone(SimCheck *check, const CheckVm *vm)
 {
     int host = check_host_index(check, vm->host_uuid);
     return host >= 0 && (vm->journals_harmed >> host & 1) != 0;
 }
 
+/* What an expunge could not delete yet is at least doomed. */
+static void check_expunged(SimCheck *check, const CheckVm *vm)
+{
+    gboolean expunged = vm->status == VM_STATUS_EXPUNGED || !vm->exists;
+    for (guint i = 0; expunged && i < vm->volumes->len; i++) {
+        const CheckVolume *volume = g_ptr_array_index(vm->volumes, i);
+        if (volume->status != VOLUME_STATUS_DELETING) {
+            sim_fail(check->sim, "I10", vm->uuid, "it is expunged, and its volume %s is %s",
+                     volume->uuid, ENUM_LABEL(volume_status, volume->status));
+        }
+    }
+}
+
 static void check_vm_end(SimCheck *check, const CheckVm *vm, const Look *look)
 {
-    gboolean excused = look->n_domains[vm->index] == 0 && cannot_be_known(check, vm);
+    gboolean excused = look->n_domains[vm->index] == 0 && may_be_gone(check, vm);
     if (may_run(vm) && !excused &&
         (look->n_domains[vm->index] != 1 || !look->in_place[vm->index])) {
         sim_fail(check->sim, "I10", vm->uuid, "it is %s on %s, and %u domains of it are there",
@@ -169,6 +181,7 @@ void check_end(SimCheck *check)
         look_for_ports(&look);
     }
     for (guint i = 0; i < n; i++) {
+        check_expunged(check, &check->vms[i]);
         check_vm_end(check, &check->vms[i], &look);
     }
 }

@@ -986,6 +986,25 @@ static void test_journal_of_an_expunged_vm(void **state)
     broken("I10");
 }
 
+static void test_volume_of_an_expunged_vm(void **state)
+{
+    (void)state;
+    given_store();
+    vm_is_at(0, VM_STATUS_EXPUNGED, 1, 0, FALSE);
+    sim_check_end(fake->world.check);
+    broken("I10");
+}
+
+static void test_doomed_volume_of_an_expunged_vm(void **state)
+{
+    (void)state;
+    given_store();
+    nvram_is(VOLUME_STATUS_DELETING);
+    vm_is_at(0, VM_STATUS_EXPUNGED, 1, 0, FALSE);
+    sim_check_end(fake->world.check);
+    sound();
+}
+
 /* ---- The model */
 
 static void test_model_counts_on_without_a_reset(void **state)
@@ -1331,6 +1350,8 @@ static const struct CMUnitTest of_all_else[] = {
     TEST(test_temporary_file_is_left),
     TEST(test_file_without_a_record),
     TEST(test_journal_of_an_expunged_vm),
+    TEST(test_volume_of_an_expunged_vm),
+    TEST(test_doomed_volume_of_an_expunged_vm),
     TEST(test_model_counts_on_without_a_reset),
     TEST(test_model_resets),
     TEST(test_model_knows_that_nothing_runs),
