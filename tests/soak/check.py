@@ -6,8 +6,9 @@ usage: check.py scan FOLDER    writes disks.jsonl: what is on the hosts' storage
 
 Each check counts what it has looked at, and one that looked at nothing fails. A finding names its evidence: the topic,
 partition and offset of a record, or the line of a file. I1 to I10 are virtbus's invariants; K1 to K3 are what public
-analyses of Kafka-like systems look for: acknowledged writes that are lost, reads that change, transactions of which
-only a part is seen.
+analyses of Kafka-like systems look for and have found, Jepsen's of Redpanda 21.10.1 and Bufstream 0.1.0 above all:
+acknowledged writes that are lost, aborted ones that are read, reads that change or go back, torn transactions (a late
+EndTxn that ends the transaction behind its own: KIP-890).
 """
 import collections
 import hashlib
