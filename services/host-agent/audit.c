@@ -71,6 +71,15 @@ VbAudit *audit_new(const char *path, const char *host_uuid, GError **error)
     return g_memdup2(&audit, sizeof(audit));
 }
 
+void audit_free(VbAudit *audit)
+{
+    if (audit != NULL) {
+        g_free(audit->path);
+        g_free(audit->host_uuid);
+        g_free(audit);
+    }
+}
+
 /* Opened for each line, so that a file that was renamed away is not written any more. */
 static void audit_write(const VbAudit *audit, const GString *line)
 {

@@ -29,9 +29,9 @@ typedef enum {
     AUDIT_NIC_DETACHED,
 } VbAuditEffect;
 
-/* Opens the file to see that it can be written. It lives as long as the process. NULL and
- * INVALID_ARGUMENT. */
+/* Opens the file to see that it can be written. NULL and INVALID_ARGUMENT. Free with audit_free. */
 VbAudit *audit_new(const char *path, const char *host_uuid, GError **error);
+void audit_free(VbAudit *audit);
 
 /* Of vm's command, or of its domain where there is none. `path` may be NULL; what it names is
  * looked at: inode, size, and the SHA-256 of a small regular file. Nothing where host->audit is

@@ -60,6 +60,7 @@ static int teardown(void **state)
         g_remove(path);
     }
     g_rmdir(world->folder);
+    audit_free(world->host.audit);
     g_free(world->folder);
     g_free(world->path);
     g_free(world);
@@ -209,6 +210,7 @@ static void one_that_cannot_be_written_stops_nothing(void **state)
 static void nobody_wants_to_know(void **state)
 {
     World *world = *state;
+    audit_free(world->host.audit);
     world->host.audit = NULL;
     struct stat facts = {.st_ino = 1};
     audit_add(&world->host, &world->vm, AUDIT_DOMAIN_CREATED, NULL);

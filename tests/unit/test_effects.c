@@ -1486,6 +1486,8 @@ static void effects_leave_their_lines(void **state)
     run(EFFECT_START);
     g_autofree char *failed = audited(path);
     assert_string_equal(failed, "nvram-verified port-plugged port-plugged");
+    audit_free(world->host.audit);
+    world->host.audit = NULL;
 }
 
 int main(void)
