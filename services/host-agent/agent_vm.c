@@ -72,7 +72,7 @@ static void vm_set(VbAgent *agent, VbAgentVm *vm, const HostVm *unpacked, GBytes
     vm->has_command = unpacked->command != NULL;
     vm->domain_expected = unpacked->domain_expected;
     vm->wants_look = host_vm_wants_look(unpacked);
-    vm->forgotten = unpacked->forgotten;
+    vm->forgotten = unpacked->forgotten && !unpacked->domain_expected;
     vm->last_offset = unpacked->last_offset;
     vm->epoch = unpacked->epoch;
     agent->n_outbox += (guint)unpacked->n_outbox - vm->n_outbox;

@@ -428,6 +428,17 @@ static gboolean is_stale(const HostVm *vm, const HostCommand *command)
            command->command_case != HOST_COMMAND__COMMAND_DELETE_VOLUMES;
 }
 
+/* Neither a deletion nor a stop brings a forgotten VM back, nor one of which nothing is kept any more:
+ * a failed deletion is tried again long after the VM was expunged, and a host that was away for as
+ * long has its domain stopped then. */
+static gboolean stays_forgotten(const HostVm *vm, const HostCommand *command)
+{
+    gboolean is_unknown = vm->last_offset < 0 && vm->epoch == 0 && !vm->domain_expected;
+    return (vm->forgotten || is_unknown) &&
+           (command->command_case == HOST_COMMAND__COMMAND_DELETE_VOLUMES ||
+            command->command_case == HOST_COMMAND__COMMAND_STOP_DOMAIN);
+}
+
 static void step_command(Context *c)
 {
     HostVm *vm = c->vm;
@@ -438,11 +449,7 @@ static void step_command(Context *c)
     if (c->input->offset <= vm->last_offset || vm->phase != HOST_PHASE_IDLE) {
         return;
     }
-    /* A deletion does not bring a forgotten VM back, nor one of which nothing is kept any more: a
-     * failed deletion is tried again long after the VM was expunged. */
-    gboolean is_unknown = vm->last_offset < 0 && vm->epoch == 0 && !vm->domain_expected;
-    vm->forgotten = (vm->forgotten || is_unknown) &&
-                    command->command_case == HOST_COMMAND__COMMAND_DELETE_VOLUMES;
+    vm->forgotten = stays_forgotten(vm, command);
     vm->last_offset = c->input->offset;
     vm->last_report = NULL;
     vm->command = arena_copy(c->arena, command);
@@ -530,8 +537,12 @@ static void done_stop(Context *c)
     if (result->error->code == ERROR_CODE_HYPERVISOR_UNAVAILABLE) {
         return; /* Whether it runs is not known: at the next look it is done again. */
     }
+    if (!c->vm->domain_expected) {
+        /* It may be there. Who asked does not know now, and is told what the look finds. */
+        domain_expect(c, c->vm->command->epoch);
+    }
     answer_empty(c, result->error);
-    look_if_expected(c);
+    look(c);
 }
 
 static void done_device(Context *c, const NicSpec *nic)

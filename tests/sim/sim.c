@@ -1,9 +1,10 @@
-/* See sim.h. One thread; tasks are coroutines of ucontext, on stacks that are used again. */
+/* See sim.h. One thread; tasks are coroutines, on stacks that are used again. */
 #include "tests/sim/sim.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <ucontext.h>
+
+#include "tests/sim/sim_context.h"
 
 enum {
     STACK_BYTES = 512 * 1024,
@@ -16,7 +17,7 @@ enum {
 #define EPOCH_US (G_GINT64_CONSTANT(1767225600) * SIM_S) /* 2026-01-01 */
 
 typedef struct {
-    ucontext_t context;
+    SimContext context;
     guint8 *stack;
     SimProcess *process; /* NULL: it is free. */
     SimTaskBody body;
@@ -55,7 +56,7 @@ struct Sim {
     GPtrArray *tasks;
     GPtrArray *processes;
     SimTask *running;
-    ucontext_t scheduler;
+    SimContext scheduler;
     guint rates[SIM_N_FAULTS];
     gboolean faults_on;
     guint64 n_struck;
@@ -225,15 +226,14 @@ static void task_end(SimTask *task)
     }
 }
 
-/* makecontext passes ints only. */
-static void task_main(guint high, guint low)
+static void task_main(void *data)
 {
-    SimTask *task = (SimTask *)(((guintptr)high << 32) | low);
+    SimTask *task = data;
     Sim *sim = task->process->sim;
     for (;;) {
         task->body(task->data);
         task_end(task);
-        swapcontext(&task->context, &sim->scheduler);
+        sim_context_switch(&task->context, &sim->scheduler);
     }
 }
 
@@ -244,11 +244,7 @@ static SimTask *task_new(Sim *sim)
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     g_assert(task->stack != MAP_FAILED);
     g_assert(mprotect(task->stack, GUARD_BYTES, PROT_NONE) == 0);
-    g_assert(getcontext(&task->context) == 0);
-    task->context.uc_stack.ss_sp = task->stack;
-    task->context.uc_stack.ss_size = STACK_BYTES;
-    makecontext(&task->context, (void (*)(void))task_main, 2, (guint)((guintptr)task >> 32),
-                (guint)(guintptr)task);
+    sim_context_make(&task->context, task->stack, STACK_BYTES, task_main, task);
     g_ptr_array_add(sim->tasks, task);
     return task;
 }
@@ -288,7 +284,7 @@ static void task_go_on(Sim *sim, SimTask *task)
         task->condition = NULL;
     }
     sim->running = task;
-    g_assert(swapcontext(&sim->scheduler, &task->context) == 0);
+    sim_context_switch(&sim->scheduler, &task->context);
     sim->running = NULL;
 }
 
@@ -300,7 +296,7 @@ static gboolean task_rest(SimProcess *process, gint64 until_us)
     if (until_us < G_MAXINT64) {
         task_wake_at(sim, task, until_us);
     }
-    g_assert(swapcontext(&task->context, &sim->scheduler) == 0);
+    sim_context_switch(&task->context, &sim->scheduler);
     return !process->dead;
 }
 

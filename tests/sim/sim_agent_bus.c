@@ -355,6 +355,7 @@ static gboolean record_take(VbAgentBus *bus, VbArena *arena, const VbBusRecord *
     const VbBusHeader *trace = bus_record_header(record, "traceparent");
     ret_command->offset = record->offset;
     ret_command->command = (const HostCommand *)judgement.message;
+    sim_check_taken(bus->world->check, bus->host, ret_command->command);
     ret_command->traceparent = trace != NULL ? arena_printf(arena, "%.*s", (int)trace->size_bytes,
                                                             (const char *)trace->value)
                                              : NULL;

@@ -43,12 +43,14 @@ SimCheck *sim_check_new(SimWorld *world)
         vm->volumes = g_ptr_array_new();
         vm->starts = g_array_new(FALSE, FALSE, sizeof(CheckStart));
         vm->epochs_on = g_new0(guint64, plan->n_hosts);
+        vm->taken_epochs = g_new0(guint64, plan->n_hosts);
     }
     check->domains = g_new0(CheckDomain, plan->n_hosts * plan->n_vms);
     check->volumes = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, volume_free);
     check->counters = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
     check->requests = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     check->answered = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    check->taken = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     check->inputs = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, record_free);
     check->next = g_array_new(FALSE, TRUE, sizeof(gint64));
     g_array_set_size(check->next, TOPIC_COUNT * plan->n_partitions);
@@ -69,12 +71,14 @@ void sim_check_free(SimCheck *check)
         g_ptr_array_unref(vm->volumes);
         g_array_unref(vm->starts);
         g_free(vm->epochs_on);
+        g_free(vm->taken_epochs);
     }
     g_array_unref(check->transaction.consumed);
     g_ptr_array_unref(check->transaction.hosts);
     g_ptr_array_unref(check->transaction.records);
     g_array_unref(check->next);
     g_hash_table_unref(check->inputs);
+    g_hash_table_unref(check->taken);
     g_hash_table_unref(check->answered);
     g_hash_table_unref(check->requests);
     g_hash_table_unref(check->counters);
@@ -102,6 +106,11 @@ int check_host_index(const SimCheck *check, const char *host_uuid)
 CheckDomain *check_domain(SimCheck *check, guint host, int vm)
 {
     return &check->domains[host * check->world->plan->n_vms + (guint)vm];
+}
+
+gboolean check_is_forgetful(const CheckVm *vm, int host)
+{
+    return host >= 0 && (vm->journals_harmed >> host & 1) != 0;
 }
 
 gboolean check_path_volume(const char *path, char ret_uuid[UUID_TEXT_BYTES])

@@ -5,6 +5,7 @@
  *   sim_check_states.c   what committed states and commands say, and what they may say
  *   sim_check_volumes.c  I1, I2, I4: volumes and their files
  *   sim_check_hosts.c    I3, I5, I6: domains, and what their guests find
+ *   sim_check_taken.c    I6: what hosts read too late
  *   sim_check_replies.c  I8: requests and replies, deadlines, Unknown
  *   sim_check_end.c      I10: what is left when all is calm
  *
@@ -30,6 +31,7 @@ typedef struct {
     char host_uuid[UUID_TEXT_BYTES];
     char *path; /* On its host; NULL: no host was asked for it. */
     gint64 next_ms;
+    gint64 retained_ms;      /* 0: it is not Retained. */
     gboolean acknowledged;   /* It was Ready in a committed record. */
     guint64 acknowledged_in; /* SimCheck.n_judged at that. */
     gboolean doomed;         /* It was Deleting in a committed record. */
@@ -52,6 +54,7 @@ typedef struct {
     guint64 epoch;
     guint host; /* Index. */
     gint64 expires_ms;
+    char operation_id[UUID_TEXT_BYTES];
     gboolean nvram_needed;
     gboolean secure_boot;
     gboolean tpm_expected;            /* It had started with this TPM before. */
@@ -87,6 +90,7 @@ typedef struct {
     GArray *starts;          /* of CheckStart, by epoch. */
     guint64 newest_epoch;    /* Of a domain with a disk, on any host. */
     guint64 *epochs_on;      /* Of any domain, by host. */
+    guint64 *taken_epochs;   /* Of any command that was read there, by host. */
     guint64 journals_harmed; /* Bits of hosts. */
     guint64 strangers;       /* Bits of hosts where somebody had a domain of its uuid. */
     guint64 n_replies;       /* That were no repeats. */
@@ -112,6 +116,13 @@ typedef struct {
     guint lives;          /* CheckVm.lives at that. */
     int vm;
 } CheckRequest;
+
+/* How a host came by a command. */
+typedef enum {
+    TAKEN_WELL,
+    TAKEN_LATE,  /* It had expired. */
+    TAKEN_STALE, /* After one of a newer epoch. */
+} CheckTaken;
 
 typedef struct {
     char *group;
@@ -139,6 +150,7 @@ struct SimCheck {
     GHashTable *counters; /* NVRAM inode (guint64) -> CheckCounter */
     GHashTable *requests; /* request id -> CheckRequest */
     GHashTable *answered; /* Operations that hosts have reported on. */
+    GHashTable *taken;    /* Operations that hosts have read -> CheckTaken */
     GHashTable *inputs;   /* guint64: see input_key -> VbBusRecord, not consumed yet. */
     GArray *next;         /* of gint64: [topic * n_partitions + partition] */
     CheckTransaction transaction;
@@ -154,6 +166,9 @@ struct SimCheck {
 
 int check_host_index(const SimCheck *check, const char *host_uuid); /* -1: none. */
 CheckDomain *check_domain(SimCheck *check, guint host, int vm);
+/* Somebody destroyed what the agent of this host knew of the VM: it may run commands again that it has
+ * read not long ago, and leave what it does not know of. */
+gboolean check_is_forgetful(const CheckVm *vm, int host);
 /* The uuid behind "vol-" in a path; FALSE: the path is no volume's. */
 gboolean check_path_volume(const char *path, char ret_uuid[UUID_TEXT_BYTES]);
 /* Unpacks into check->arena; NULL: the bytes are none. */
@@ -196,6 +211,13 @@ void check_domain_synced(SimCheck *check, CheckVm *vm, const HostReport *report)
 void check_domains(SimCheck *check);
 /* I6: a VM whose record says that nothing of it runs has no domain. */
 void check_nothing_runs(SimCheck *check, const CheckVm *vm);
+
+/* ---- sim_check_taken.c */
+
+/* Of a command that this host was sent. One that it never read was not read too late. */
+CheckTaken check_taken(SimCheck *check, const CheckVm *vm, int host, const char *operation_id,
+                       guint64 epoch, HostReport__ReportCase kind);
+void check_answer(SimCheck *check, const CheckVm *vm, const HostReport *report);
 
 /* ---- sim_check_replies.c */
 

@@ -56,7 +56,7 @@ static void look_at_port(void *data, const char *vm_uuid, guint nic_index)
         look->ports[index] |= G_GUINT64_CONSTANT(1) << nic_index;
     }
     if (vm == NULL ||
-        (vm->status != VM_STATUS_UNKNOWN &&
+        (vm->status != VM_STATUS_UNKNOWN && !check_is_forgetful(vm, (int)look->host) &&
          (!here || !may_run(vm) || nic_index >= 64 || (vm->vhost_nics >> nic_index & 1) == 0))) {
         sim_fail(check->sim, "I10", vm_uuid, "it is %s, and the port of its NIC %u is left on %s",
                  vm != NULL ? ENUM_LABEL(vm_status, vm->status) : "nobody's", nic_index,
@@ -67,7 +67,8 @@ static void look_at_port(void *data, const char *vm_uuid, guint nic_index)
 /* ---- Files */
 
 /* A creation that was refused or cut off on a host which the record does not name may leave its
- * temporary file there: an orphan, and to find those is another matter. */
+ * temporary file there: an orphan, and to find those is another matter. So is what a host made that
+ * had to begin with its commands anew, without its journal of them. */
 static void look_at_volume_file(const Look *look, const SimFile *file, const char *uuid)
 {
     SimCheck *check = look->check;
@@ -76,6 +77,9 @@ static void look_at_volume_file(const Look *look, const SimFile *file, const cha
     const char *host = sim_world_name(check->world, host_uuid);
     g_autofree char *name = g_path_get_basename(file->path);
     gboolean here = volume != NULL && strcmp(volume->host_uuid, host_uuid) == 0;
+    if (volume != NULL && !here && check_is_forgetful(&check->vms[volume->vm], (int)look->host)) {
+        return;
+    }
     if (*name == '.') {
         if (here && (volume->acknowledged || volume->gone)) {
             sim_fail(check->sim, "I10", check->vms[volume->vm].uuid,
@@ -129,13 +133,6 @@ static void look_for_ports(const Look *look)
     }
 }
 
-/* An end that no agent saw, and no journal tells of, is not known to anybody. */
-static gboolean may_be_gone(SimCheck *check, const CheckVm *vm)
-{
-    int host = check_host_index(check, vm->host_uuid);
-    return host >= 0 && (vm->journals_harmed >> host & 1) != 0;
-}
-
 /* What an expunge could not delete yet is at least doomed. */
 static void check_expunged(SimCheck *check, const CheckVm *vm)
 {
@@ -151,7 +148,9 @@ static void check_expunged(SimCheck *check, const CheckVm *vm)
 
 static void check_vm_end(SimCheck *check, const CheckVm *vm, const Look *look)
 {
-    gboolean excused = look->n_domains[vm->index] == 0 && may_be_gone(check, vm);
+    /* An end that no agent saw, and no journal tells of, is not known to anybody. */
+    gboolean excused = look->n_domains[vm->index] == 0 &&
+                       check_is_forgetful(vm, check_host_index(check, vm->host_uuid));
     if (may_run(vm) && !excused &&
         (look->n_domains[vm->index] != 1 || !look->in_place[vm->index])) {
         sim_fail(check->sim, "I10", vm->uuid, "it is %s on %s, and %u domains of it are there",
@@ -161,6 +160,22 @@ static void check_vm_end(SimCheck *check, const CheckVm *vm, const Look *look)
     if (vm->has_operation || (vm->status == VM_STATUS_UNKNOWN && !check_is_excused(check, vm))) {
         sim_fail(check->sim, "I8", vm->uuid, "it is still %s%s", ENUM_LABEL(vm_status, vm->status),
                  vm->has_operation ? ", with an operation" : "");
+    }
+}
+
+/* What nobody needs any more does not stay for ever. */
+static void check_retention(SimCheck *check, const CheckVm *vm)
+{
+    enum { LATE_MS = 60 * 1000 }; /* Far longer than a deadline is ever late in calm. */
+    gint64 since_ms = MAX(check->calm_ms, 0);
+    gint64 retain_ms = check->world->settings.nvram_retain_ms;
+    for (guint i = 0; i < vm->volumes->len; i++) {
+        const CheckVolume *volume = g_ptr_array_index(vm->volumes, i);
+        gint64 end_ms = MAX(volume->retained_ms + retain_ms, since_ms) + LATE_MS;
+        if (volume->status == VOLUME_STATUS_RETAINED && sim_now_ms(check->sim) > end_ms) {
+            sim_fail(check->sim, "I10", vm->uuid,
+                     "volume %s is Retained, and its retention has ended long ago", volume->uuid);
+        }
     }
 }
 
@@ -183,5 +198,6 @@ void check_end(SimCheck *check)
     for (guint i = 0; i < n; i++) {
         check_expunged(check, &check->vms[i]);
         check_vm_end(check, &check->vms[i], &look);
+        check_retention(check, &check->vms[i]);
     }
 }

@@ -7,6 +7,8 @@
  *   - A power loss under a running guest takes what the guest wrote and nobody synced: the next
  *     guest may find an older value, but none older than one that an agent reported as on disk. The
  *     store may also be torn, if there was anything unsynced.
+ *   - A host whose journal somebody destroyed may run a start again that it has read not long ago, and
+ *     has not expired. Its report of that leads to an eviction, if nobody wants the domain any more.
  *   - A VM without any disk may be started on another host while an older start of it comes late on
  *     its first host: epochs are each host's own fence, and there is nothing that both could ruin. */
 #include <string.h>
@@ -59,7 +61,14 @@ static void check_nvram(SimCheck *check, const CheckVm *vm, const CheckStart *st
 {
     const CheckVolume *volume = check_volume_find(check, start->nvram_uuid);
     SimFile file;
-    if (volume == NULL || volume->gone || !volume->acknowledged || volume->doomed) {
+    /* Without file and journal, a creation that has not expired makes it anew. */
+    gboolean is_doubly_harmed =
+        volume != NULL && volume->harmed && check_is_forgetful(vm, (int)start->host);
+    gboolean is_over = volume == NULL || volume->gone || volume->doomed;
+    if (is_over && check_is_forgetful(vm, (int)start->host)) {
+        return;
+    }
+    if (is_over || !volume->acknowledged) {
         sim_fail(check->sim, "I3", vm->uuid, "a domain was made with volume %s, which is not Ready",
                  start->nvram_uuid);
     } else if (domain->nvram_path == NULL || g_strcmp0(domain->nvram_path, volume->path) != 0) {
@@ -69,7 +78,7 @@ static void check_nvram(SimCheck *check, const CheckVm *vm, const CheckStart *st
         sim_fail(check->sim, "I3", vm->uuid, "a domain was made without its variable store %s",
                  volume->path);
     } else if (file.inode != domain->nvram_inode ||
-               (file.inode != volume->inode && !volume->harmed)) {
+               (file.inode != volume->inode && volume->inode != 0 && !is_doubly_harmed)) {
         sim_fail(check->sim, "I5", vm->uuid, "a domain was made on another file named %s",
                  volume->path);
     } else if (file.size_bytes != volume->size_bytes) {
@@ -97,6 +106,13 @@ static void check_expiry(SimCheck *check, SimHost *host, const CheckVm *vm, cons
 {
     const Settings *settings = &check->world->settings;
     gint64 late_ms = sim_host_now_ms(host) - start->expires_ms;
+    if (check_taken(check, vm, (int)start->host, start->operation_id, start->epoch,
+                    HOST_REPORT__REPORT_DOMAIN_STARTED) != TAKEN_WELL) {
+        sim_fail(check->sim, "I6", vm->uuid,
+                 "a domain of epoch %" G_GUINT64_FORMAT
+                 " was made, though its host read that start too late",
+                 start->epoch);
+    }
     if (late_ms > settings->start_timeout_ms + settings->allowed_skew_ms) {
         sim_fail(check->sim, "I3", vm->uuid,
                  "a domain was made %" G_GINT64_FORMAT " ms after its start had expired", late_ms);
@@ -109,8 +125,7 @@ static void check_epoch(SimCheck *check, CheckVm *vm, guint host, const SimDomai
 {
     gboolean has_disk = domain->nvram_inode != 0 || domain->root_inode != 0;
     guint64 newest = has_disk ? MAX(vm->newest_epoch, vm->epochs_on[host]) : vm->epochs_on[host];
-    gboolean forgot = (vm->journals_harmed >> host & 1) != 0 && domain->epoch == newest;
-    if (domain->epoch <= newest && !forgot) {
+    if (domain->epoch <= newest && !check_is_forgetful(vm, (int)host)) {
         sim_fail(check->sim, "I6", vm->uuid,
                  "a domain of epoch %" G_GUINT64_FORMAT " was made after one of %" G_GUINT64_FORMAT,
                  domain->epoch, newest);
@@ -156,7 +171,8 @@ void check_nothing_runs(SimCheck *check, const CheckVm *vm)
 {
     for (guint i = 0; is_at_rest(vm->status) && i < check->world->plan->n_hosts; i++) {
         const CheckDomain *domain = check_domain(check, i, vm->index);
-        if (domain->there && domain->ours && !domain->starting_up) {
+        if (domain->there && domain->ours && !domain->starting_up &&
+            !check_is_forgetful(vm, (int)i)) {
             sim_fail(check->sim, "I6", vm->uuid,
                      "it is %s, and its domain of epoch %" G_GUINT64_FORMAT " is there on %s",
                      ENUM_LABEL(vm_status, vm->status), domain->epoch,
@@ -268,7 +284,7 @@ void sim_check_guest_wrote(SimCheck *check, SimHost *host, const SimDomain *doma
 void check_domain_synced(SimCheck *check, CheckVm *vm, const HostReport *report)
 {
     CheckStart *start = check_start_find(vm, report->epoch);
-    if (start == NULL || !start->ended || (vm->journals_harmed >> start->host & 1) != 0) {
+    if (start == NULL || !start->ended || check_is_forgetful(vm, (int)start->host)) {
         return;
     }
     CheckCounter *counter = check_counter(check, start->nvram_inode);

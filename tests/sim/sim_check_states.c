@@ -228,6 +228,7 @@ static void check_start(SimCheck *check, CheckVm *vm, guint host, const HostComm
         return;
     }
     CheckStart note = {.epoch = command->epoch, .host = host, .expires_ms = command->expires_ms};
+    g_strlcpy(note.operation_id, command->operation_id, UUID_TEXT_BYTES);
     start_note(vm, start, &note);
     g_array_append_val(vm->starts, note);
 }
@@ -320,6 +321,16 @@ static void mark_change(const StatusChanged *changed)
     }
 }
 
+/* I6: a start begins only where nothing may run. */
+static void check_start_begins(SimCheck *check, const CheckVm *vm, const StatusChanged *changed)
+{
+    if (changed->to == VM_STATUS_STARTING && changed->from != VM_STATUS_CREATED &&
+        changed->from != VM_STATUS_STOPPED && changed->from != VM_STATUS_CRASHED) {
+        sim_fail(check->sim, "I6", vm->uuid, "it is started from %s",
+                 ENUM_LABEL(vm_status, changed->from));
+    }
+}
+
 void check_vm_event(SimCheck *check, CheckVm *vm, const VbBusRecord *record)
 {
     const VmEvent *event =
@@ -330,6 +341,7 @@ void check_vm_event(SimCheck *check, CheckVm *vm, const VbBusRecord *record)
     if (event->event_case == VM_EVENT__EVENT_REPLY) {
         check_reply(check, vm, event);
     } else if (event->event_case == VM_EVENT__EVENT_STATUS_CHANGED) {
+        check_start_begins(check, vm, event->status_changed);
         mark_change(event->status_changed);
     }
 }
@@ -393,6 +405,7 @@ void check_report(SimCheck *check, CheckVm *vm, const VbBusRecord *record)
     if (report == NULL) {
         return;
     }
+    check_answer(check, vm, report);
     mark_report(report);
     mark_repeat(check, report);
     if (report->report_case == HOST_REPORT__REPORT_VOLUMES_CREATED) {

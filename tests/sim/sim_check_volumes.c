@@ -107,6 +107,7 @@ static void volume_fill(SimCheck *check, CheckVolume *note, const Volume *volume
     note->generation = volume->generation;
     note->size_bytes = volume->actual_size_bytes;
     note->next_ms = volume->next_ms;
+    note->retained_ms = volume->status == VOLUME_STATUS_RETAINED ? volume->retained_ms : 0;
     if (strcmp(note->host_uuid, volume->host_uuid) == 0) {
         return;
     }
@@ -259,6 +260,18 @@ void sim_check_file_harmed(SimCheck *check, SimHost *host, const char *path, gui
     }
 }
 
+/* I4: not even a deletion that is committed is done under the domain that uses the file. */
+static void check_unused(SimCheck *check, SimHost *host, const CheckVm *vm, const char *path,
+                         guint64 inode)
+{
+    int index = check_host_index(check, sim_host_uuid(host));
+    const CheckDomain *domain = index >= 0 ? check_domain(check, (guint)index, vm->index) : NULL;
+    if (domain != NULL && domain->there && domain->ours &&
+        (domain->nvram_inode == inode || domain->root_inode == inode)) {
+        sim_fail(check->sim, "I4", vm->uuid, "the agent deletes %s under its domain", path);
+    }
+}
+
 void sim_check_file_unlinked(SimCheck *check, SimHost *host, const char *path, guint64 inode,
                              gboolean by_agent)
 {
@@ -274,6 +287,7 @@ void sim_check_file_unlinked(SimCheck *check, SimHost *host, const char *path, g
         sim_check_file_harmed(check, host, path, inode);
         return;
     }
+    check_unused(check, host, vm, path, inode);
     /* What a TPM's first set-up left half-made is cleared away before the next try. */
     gboolean half_made = volume->type == VOLUME_TYPE_TPM_STATE && !vm->tpm_started;
     if (volume->acknowledged && !volume->doomed && !half_made) {

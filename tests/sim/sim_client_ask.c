@@ -311,7 +311,8 @@ static const Choice destroyed[] = {
     {NOTHING, 10}, {CMD(RECOVER_VM), 55}, {CMD(EXPUNGE_VM), 27}, {ANY, 8}};
 static const Choice expunged[] = {{NOTHING, 60}, {CMD(CREATE_VM), 30}, {ANY, 10}};
 static const Choice unknown[] = {
-    {NOTHING, 70}, {CMD(STOP_VM), 15}, {CMD(DESTROY_VM), 5}, {CMD(CONFIRM_HOST_DOWN), 2}, {ANY, 8}};
+    {NOTHING, 60},       {CMD(STOP_VM), 15},          {CMD(DESTROY_VM), 5},
+    {CMD(START_VM), 10}, {CMD(CONFIRM_HOST_DOWN), 2}, {ANY, 8}};
 static const Choice quarantined[] = {{CMD(RELEASE_QUARANTINE), 80}, {ANY, 20}};
 
 static VmCommand__CommandCase draw(Sim *sim, const Choice *choices, guint n)

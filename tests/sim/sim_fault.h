@@ -10,7 +10,7 @@
     /* Processes: one chance at each call. */                                                      \
     X(CRASH, "crash", 400, "a process is killed before one of its calls")                          \
     X(FREEZE, "freeze", 150, "a process stands still, for up to 40 s")                             \
-    X(POWER_LOSS, "power-loss", 150, "a host loses its power: agent, guests and unsynced writes")  \
+    X(POWER_LOSS, "power-loss", 250, "a host loses its power: agent, guests and unsynced writes")  \
     /* Broker: one chance at each request. */                                                      \
     X(BROKER_DOWN, "broker-down", 600, "the broker answers nobody for up to 30 s")                 \
     X(BROKER_SLOW, "broker-slow", 5000, "a request takes up to 3 s")                               \
@@ -24,7 +24,7 @@
     X(REPORT_TWICE, "report-twice", 40000,                                                         \
       "a report is written, and its agent hears that it was not")                                  \
     X(LATE_OFFSET, "late-offset", 60000, "an agent's commit of its offset is lost")                \
-    X(TOPIC_DELETED, "topic-deleted", 400, "a host's command topic is deleted")                    \
+    X(TOPIC_DELETED, "topic-deleted", 800, "a host's command topic is deleted")                    \
     X(RETENTION, "retention", 3000, "old records of an input topic are deleted")                   \
     X(COMPACTION, "compaction", 2000, "superseded states are compacted away")                      \
     /* Control planes: one chance at each command. */                                              \
@@ -33,25 +33,25 @@
       "a control plane sends bytes that are no command")                                           \
     X(WRONG_PARTITION, "wrong-partition", 10000, "a record is written to a wrong partition")       \
     /* Hosts: one chance at each call of the kind. */                                              \
-    X(CLOCK_JUMP, "clock-jump", 60, "a host's clock jumps, within the allowed skew")               \
-    X(HOST_SILENT, "host-silent", 60, "a host's network is cut for up to 3 min")                   \
+    X(CLOCK_JUMP, "clock-jump", 1000, "a host's clock jumps, within the allowed skew")             \
+    X(HOST_SILENT, "host-silent", 1500, "a host's network is cut for up to 3 min")                 \
     X(FILE_EIO, "file-eio", 1500, "a file call fails with EIO")                                    \
     X(FILE_ENOSPC, "file-enospc", 1500, "a file call fails with ENOSPC")                           \
     X(FILE_SHORT, "file-short", 5000, "a write takes some of its bytes only")                      \
     X(FSYNC_LIES, "fsync-lies", 1000, "an fsync is done and reported as failed")                   \
-    X(FILE_LOST, "file-lost", 300, "somebody deletes a state file while nothing runs")             \
-    X(FILE_TRUNCATED, "file-truncated", 300, "somebody truncates a state file while nothing runs") \
+    X(FILE_LOST, "file-lost", 4000, "somebody deletes a state file while nothing runs")            \
+    X(FILE_DAMAGED, "file-damaged", 4000, "somebody damages a state file while nothing runs")      \
     X(LIBVIRT_FAILS, "libvirt-fails", 5000, "a libvirt call fails, nothing done")                  \
     X(LIBVIRT_LATE, "libvirt-late", 8000, "a libvirt call is done, and fails for its caller")      \
-    X(LIBVIRT_DOWN, "libvirt-down", 300, "libvirtd is away for up to 60 s")                        \
+    X(LIBVIRT_DOWN, "libvirt-down", 1000, "libvirtd is away for up to 60 s")                       \
     X(LIBVIRT_KILLED, "libvirt-killed", 40000, "libvirtd dies in a create: a domain starting up")  \
-    X(EVENT_LOST, "event-lost", 20000, "a domain event is not told")                               \
-    X(EVENT_TWICE, "event-twice", 20000, "a domain event is told twice")                           \
-    X(FOREIGN_DOMAIN, "foreign-domain", 100, "somebody starts a domain of a VM's uuid by hand")    \
-    X(DOMAIN_VANISHES, "domain-vanishes", 100, "somebody destroys a domain by hand")               \
+    X(EVENT_LOST, "event-lost", 60000, "a domain event is not told")                               \
+    X(EVENT_TWICE, "event-twice", 60000, "a domain event is told twice")                           \
+    X(FOREIGN_DOMAIN, "foreign-domain", 500, "somebody starts a domain of a VM's uuid by hand")    \
+    X(DOMAIN_VANISHES, "domain-vanishes", 1000, "somebody destroys a domain by hand")              \
     X(GUEST_DEAF, "guest-deaf", 100000, "a guest does not hear the power button")                  \
-    X(OVS_DOWN, "ovs-down", 300, "OVS answers nobody for up to 60 s")                              \
-    X(OVS_REFUSES, "ovs-refuses", 30000, "OVS refuses a port")
+    X(OVS_DOWN, "ovs-down", 1000, "OVS answers nobody for up to 60 s")                             \
+    X(OVS_REFUSES, "ovs-refuses", 60000, "OVS refuses a port")
 
 typedef enum {
 #define SIM_FAULT_ENUM(id, name, rate, what) FAULT_##id,

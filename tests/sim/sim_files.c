@@ -878,15 +878,29 @@ static void candidate_add(void *data, const SimFile *file)
     }
 }
 
+/* Its end is gone, or it has its length and another beginning. */
+static void damage(SimHost *host, const char *path, SimNode *node)
+{
+    static const guint8 zeros[64];
+    guint64 size_bytes = sim_node_size(node);
+    if (sim_below(host->sim, 2) == 0) {
+        say_path(host, path, "somebody truncates %s", path);
+        sim_node_truncate(node, size_bytes / 2, host->index);
+    } else {
+        say_path(host, path, "somebody writes zeros over the beginning of %s", path);
+        sim_node_write(node, 0, zeros, MIN(size_bytes, sizeof(zeros)), host->index);
+    }
+    sim_node_sync(node);
+}
+
 static void harm(SimHost *host, const char *path, const Spot *spot, gboolean truncate)
 {
     guint64 inode = spot->node->inode;
-    say_path(host, path, "somebody %s %s", truncate ? "truncates" : "deletes", path);
     sim_check_file_harmed(host->world->check, host, path, inode);
     if (truncate) {
-        sim_node_truncate(spot->node, sim_node_size(spot->node) / 2, host->index);
-        sim_node_sync(spot->node);
+        damage(host, path, spot->node);
     } else {
+        say_path(host, path, "somebody deletes %s", path);
         sim_folder_unlink(spot->folder, spot->name, host->index);
         sim_node_sync(spot->folder);
         sim_check_file_unlinked(host->world->check, host, path, inode, FALSE);

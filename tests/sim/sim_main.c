@@ -24,6 +24,7 @@ typedef struct {
     gint64 first;
     gint64 n_seeds;
     gint64 max_steps;
+    gint times;
     gint n_jobs;
     gint shrink_s;
     gboolean quiet;
@@ -71,9 +72,13 @@ static void kinds_parse(const char *text, gboolean *ret_named)
     }
 }
 
-static SimPlan *plan_by(const Arguments *arguments, guint64 seed)
+static SimPlan *plan_by(const void *data, guint64 seed)
 {
+    const Arguments *arguments = data;
     SimPlan *plan = sim_plan_new(seed, (guint64)arguments->max_steps);
+    if (arguments->times > 0) {
+        sim_plan_set_times(plan, (guint)arguments->times);
+    }
     gboolean without[SIM_N_FAULTS] = {FALSE};
     gboolean only[SIM_N_FAULTS] = {FALSE};
     kinds_parse(arguments->without != NULL ? arguments->without : "crash", without);
@@ -192,10 +197,10 @@ static guint report_failures(const Arguments *arguments, const SimSum *sum)
     return sum->failures->len;
 }
 
-static guint report_marks(const SimSum *sum)
+static guint report_marks(const SimSum *sum, gboolean all_kinds)
 {
     guint n_missed = 0;
-    if (sum->n_runs < MARKS_FROM_RUNS) {
+    if (sum->n_runs < MARKS_FROM_RUNS || !all_kinds) {
         return 0;
     }
     for (guint i = 0; i < SIM_N_MARKS; i++) {
@@ -232,9 +237,10 @@ static void report_sum(const SimSum *sum, gboolean quiet)
 
 static int many(const Arguments *arguments)
 {
-    SimMany order = {.first_seed = (guint64)arguments->first,
+    SimMany order = {.plan = plan_by,
+                     .data = arguments,
+                     .first_seed = (guint64)arguments->first,
                      .n_seeds = (guint64)arguments->n_seeds,
-                     .max_steps = (guint64)arguments->max_steps,
                      .n_jobs =
                          arguments->n_jobs > 0 ? (guint)arguments->n_jobs : g_get_num_processors(),
                      .n_most_failures = MOST_FAILURES};
@@ -242,7 +248,7 @@ static int many(const Arguments *arguments)
     sim_many(&order, &sum);
     report_sum(&sum, arguments->quiet);
     guint n_bad = report_failures(arguments, &sum);
-    n_bad += report_marks(&sum);
+    n_bad += report_marks(&sum, arguments->only == NULL && arguments->without == NULL);
     g_array_unref(sum.failures);
     return n_bad > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
@@ -259,6 +265,8 @@ int main(int argc, char **argv)
         {"jobs", 0, 0, G_OPTION_ARG_INT, &arguments.n_jobs, "Processes (one a core)", "J"},
         {"shrink", 0, 0, G_OPTION_ARG_INT, &arguments.shrink_s,
          "How long a failure is made smaller (60)", "SECONDS"},
+        {"times", 0, 0, G_OPTION_ARG_INT, &arguments.times,
+         "Every kind of fault is on in each run, N times as frequent as its table says", "N"},
         {"without", 0, 0, G_OPTION_ARG_STRING, &arguments.without, "Not these faults", "KINDS"},
         {"only", 0, 0, G_OPTION_ARG_STRING, &arguments.only, "None but these faults", "KINDS"},
         {"skip-faults", 0, 0, G_OPTION_ARG_STRING, &arguments.skip_faults,

@@ -39,7 +39,7 @@ static void failure_add(Shared *shared, guint64 seed, const SimResult *result)
 
 static void seed_run(Shared *shared, guint64 seed)
 {
-    g_autoptr(SimPlan) plan = sim_plan_new(seed, shared->many.max_steps);
+    g_autoptr(SimPlan) plan = shared->many.plan(shared->many.data, seed);
     SimResult result;
     sim_try(plan, NULL, NULL, &result);
     if (seed % REPEAT_EVERY == 0) {

@@ -3,10 +3,14 @@
 
 #include "tests/sim/sim_try.h"
 
+/* The plan of a seed; sim_plan_free frees it. */
+typedef SimPlan *(*SimMakePlan)(const void *data, guint64 seed);
+
 typedef struct {
+    SimMakePlan plan;
+    const void *data;
     guint64 first_seed;
     guint64 n_seeds;
-    guint64 max_steps;
     guint n_jobs;
     guint n_most_failures; /* After as many it begins no more. */
 } SimMany;

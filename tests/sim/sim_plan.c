@@ -32,7 +32,7 @@ SimPlan *sim_plan_new(guint64 seed, guint64 max_steps)
     plan->n_partitions = 1 + sim_below(sim, 4);
     plan->n_instances = 1 + sim_below(sim, 2);
     plan->n_shared = sim_below(sim, 3);
-    plan->command_every_ms = sim_between(sim, 100, 20 * 1000);
+    plan->command_every_ms = sim_between(sim, 100, 6 * 1000);
     plan->nvram_for_all_uefi = sim_below(sim, 2) == 0;
     plan->nvram_retain_ms = retain_ms[sim_below(sim, G_N_ELEMENTS(retain_ms))];
     plan->skew_ms = sim_below(sim, 2) == 0 ? 0 : sim_between(sim, 1, 2000);
@@ -41,6 +41,14 @@ SimPlan *sim_plan_new(guint64 seed, guint64 max_steps)
     plan->skipped_commands = g_array_new(FALSE, FALSE, sizeof(guint64));
     sim_free(sim);
     return plan;
+}
+
+void sim_plan_set_times(SimPlan *plan, guint times)
+{
+    plan->times = times;
+    for (guint i = 0; i < SIM_N_FAULTS; i++) {
+        plan->rates[i] = MIN(sim_fault_info(i)->per_million * times, 1000000);
+    }
 }
 
 SimPlan *sim_plan_copy(const SimPlan *plan)

@@ -147,6 +147,10 @@ char *sim_plan_words(const SimPlan *plan)
     const char *flag = " --without=";
     g_string_append_printf(words, "--seed=%" G_GUINT64_FORMAT " --steps=%" G_GUINT64_FORMAT,
                            plan->seed, plan->max_steps);
+    if (plan->times > 0) {
+        sim_plan_set_times(plain, plan->times);
+        g_string_append_printf(words, " --times=%u", plan->times);
+    }
     for (guint i = 0; i < SIM_N_FAULTS; i++) {
         if (plan->rates[i] == 0 && plain->rates[i] > 0) {
             g_string_append_printf(words, "%s%s", flag, sim_fault_info(i)->name);

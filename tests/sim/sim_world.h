@@ -175,6 +175,8 @@ void sim_check_consumed(SimCheck *check, const char *group, VbTopic topic, int p
                         gint64 next, guint64 transaction);
 /* The broker: a host's command topic was deleted, and what was unread there with it. */
 void sim_check_topic_deleted(SimCheck *check, const char *host_uuid);
+/* A host: its agent has read this command from its topic, for the first time or again. */
+void sim_check_taken(SimCheck *check, SimHost *host, const HostCommand *command);
 /* A client: a request is with the broker. */
 void sim_check_requested(SimCheck *check, const VmCommand *command, gint64 offset);
 /* A host: a domain was made. Told while the agent's call runs, before anything else happens. */

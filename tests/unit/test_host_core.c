@@ -937,6 +937,42 @@ static void deletion_keeps_nothing_of_an_unknown_vm(void **state)
     assert_false(w->vm->forgotten);
 }
 
+/* A host that was away for long is told to stop there what has been expunged meanwhile. */
+static void eviction_does_not_bring_a_forgotten_vm_back(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    give(w, forget_command(w, 3));
+    done(w, (VbEffectResult){0});
+    sent(w);
+    for (guint i = 0; i < 2; i++) {
+        give(w, stop_command(w, 3, STOP_MODE_FORCED, 0));
+        done(w, (VbEffectResult){.stop_reason = STOP_REASON_NOT_RUNNING});
+        done(w, (VbEffectResult){0});
+        sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_UNSPECIFIED);
+        assert_true(w->vm->forgotten);
+        w->vm = host_vm_new(w->arena, VM); /* Its journal is gone by now. */
+    }
+    give(w, start_command(w, 4, 0));
+    assert_false(w->vm->forgotten);
+}
+
+/* Whoever asked takes the VM for Unknown: it is told what is there, though nothing was expected. */
+static void stop_that_failed_is_looked_after(void **state)
+{
+    World *w = *state;
+    give(w, start_command(w, 3, w->now_ms)); /* Expired. */
+    sent(w);
+    give(w, stop_command(w, 3, STOP_MODE_FORCED, 0));
+    failed(w, ERROR_CODE_HYPERVISOR);
+    sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_HYPERVISOR);
+    expect_phase(w, HOST_PHASE_LOOKING, EFFECT_LOOK);
+    HostReport *report = found_gone(w, STOP_REASON_NOT_RUNNING);
+    assert_int_equal(report->epoch, 3);
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+    assert_false(w->vm->domain_expected);
+}
+
 static void deletion_forgets_no_domain_that_was_found(void **state)
 {
     World *w = *state;
@@ -1863,6 +1899,8 @@ int main(void)
         ROW(refused_creation_has_made_nothing_and_a_cut_off_one_may_have),
         ROW(deletion_keeps_nothing_of_an_unknown_vm),
         ROW(deletion_forgets_no_domain_that_was_found),
+        ROW(eviction_does_not_bring_a_forgotten_vm_back),
+        ROW(stop_that_failed_is_looked_after),
         ROW(forgetting_ends_where_another_domain_stands),
         ROW(unsupported_and_unknown_commands_are_refused),
         ROW(crash_during_start_found_running),

@@ -206,6 +206,13 @@ void sim_check_consumed(SimCheck *check, const char *group, VbTopic topic, int p
     }
 }
 
+void sim_check_taken(SimCheck *check, SimHost *host, const HostCommand *command)
+{
+    (void)check;
+    (void)host;
+    (void)command;
+}
+
 void sim_check_topic_deleted(SimCheck *check, const char *host_uuid)
 {
     (void)check;

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "common/base/error.h"
 #include "common/bus/step_loop.h"
 #include "common/runtime/log.h"
 #include "services/vm-service/vm_core.h"
@@ -549,6 +550,16 @@ static void test_agent_deletes_what_is_doomed(void **state)
     sound();
 }
 
+static void test_agent_deletes_under_a_domain(void **state)
+{
+    (void)state;
+    given_running(1);
+    nvram_is(VOLUME_STATUS_DELETING);
+    sound();
+    sim_check_file_unlinked(fake->world.check, &fake->hosts[0], path_of(NVRAM), 7, TRUE);
+    broken("I4");
+}
+
 static void test_deletion_is_asked_for_what_is_ready(void **state)
 {
     (void)state;
@@ -791,6 +802,117 @@ static void test_second_start_of_one_epoch(void **state)
     broken("I6");
 }
 
+static void test_start_from_unknown(void **state)
+{
+    (void)state;
+    VmEvent *event = ARENA_MSG(fake->arena, vm_event);
+    event->vm_uuid = (char *)vm_uuids[0];
+    event->event_case = VM_EVENT__EVENT_STATUS_CHANGED;
+    event->status_changed = ARENA_MSG(fake->arena, status_changed);
+    event->status_changed->from = VM_STATUS_CRASHED;
+    event->status_changed->to = VM_STATUS_STARTING;
+    commit(TOPIC_VM_EVENTS, 0, NULL, event);
+    sound();
+    event->status_changed->from = VM_STATUS_UNKNOWN;
+    commit(TOPIC_VM_EVENTS, 0, NULL, event);
+    broken("I6");
+}
+
+/* ---- I6: what a host reads too late */
+
+static void command_is_taken(HostCommand__CommandCase kind, guint64 epoch, const char *operation_id,
+                             gint64 expires_in_ms)
+{
+    HostCommand *command = ARENA_MSG(fake->arena, host_command);
+    command->vm_uuid = (char *)vm_uuids[0];
+    command->operation_id = (char *)operation_id;
+    command->epoch = epoch;
+    command->expires_ms = expires_in_ms != 0 ? sim_now_ms(fake->world.sim) + expires_in_ms : 0;
+    command->command_case = kind;
+    sim_check_taken(fake->world.check, &fake->hosts[0], command);
+}
+
+static void report_comes(HostReport__ReportCase kind, guint64 epoch, const char *operation_id,
+                         ErrorCode code)
+{
+    HostReport *report = ARENA_MSG(fake->arena, host_report);
+    report->vm_uuid = (char *)vm_uuids[0];
+    report->host_uuid = (char *)host_uuids[0];
+    report->operation_id = (char *)operation_id;
+    report->epoch = epoch;
+    report->report_case = kind;
+    report->volumes_created = ARENA_MSG(fake->arena, volumes_created);
+    if (kind == HOST_REPORT__REPORT_DOMAIN_STOPPED) {
+        report->domain_stopped = ARENA_MSG(fake->arena, domain_stopped);
+    }
+    report->error = code != ERROR_CODE_UNSPECIFIED ? error_make(fake->arena, code, "no") : NULL;
+    commit(TOPIC_VM_REPORTS, 0, NULL, report);
+}
+
+static void test_expired_command_is_done(void **state)
+{
+    (void)state;
+    command_is_taken(HOST_COMMAND__COMMAND_CREATE_VOLUMES, 1, REQUEST, -3000);
+    report_comes(HOST_REPORT__REPORT_VOLUMES_CREATED, 1, REQUEST, ERROR_CODE_EXPIRED);
+    sound();
+    report_comes(HOST_REPORT__REPORT_VOLUMES_CREATED, 1, REQUEST, ERROR_CODE_UNSPECIFIED);
+    broken("I6");
+}
+
+static void test_command_that_was_read_in_time(void **state)
+{
+    (void)state;
+    command_is_taken(HOST_COMMAND__COMMAND_CREATE_VOLUMES, 1, REQUEST, 1000);
+    time_passes(60000);
+    command_is_taken(HOST_COMMAND__COMMAND_CREATE_VOLUMES, 1, REQUEST, -59000); /* Once more. */
+    report_comes(HOST_REPORT__REPORT_VOLUMES_CREATED, 1, REQUEST, ERROR_CODE_UNSPECIFIED);
+    sound();
+}
+
+static void test_start_that_was_read_too_late(void **state)
+{
+    (void)state;
+    given_start(1);
+    time_passes(33000);
+    command_is_taken(HOST_COMMAND__COMMAND_START_DOMAIN, 1, "", -3000);
+    domain_is_made(1);
+    broken("I6");
+}
+
+static void test_older_creation_is_done(void **state)
+{
+    (void)state;
+    command_is_taken(HOST_COMMAND__COMMAND_START_DOMAIN, 2, "a start", 1000);
+    command_is_taken(HOST_COMMAND__COMMAND_DELETE_VOLUMES, 1, "a deletion", 0);
+    report_comes(HOST_REPORT__REPORT_VOLUMES_DELETED, 1, "a deletion", ERROR_CODE_UNSPECIFIED);
+    sound();
+    command_is_taken(HOST_COMMAND__COMMAND_CREATE_VOLUMES, 1, REQUEST, 1000);
+    report_comes(HOST_REPORT__REPORT_VOLUMES_CREATED, 1, REQUEST, ERROR_CODE_STALE_EPOCH);
+    sound();
+    report_comes(HOST_REPORT__REPORT_VOLUMES_CREATED, 1, REQUEST, ERROR_CODE_UNSPECIFIED);
+    broken("I6");
+}
+
+static void test_epochs_are_forgotten_with_the_vm(void **state)
+{
+    (void)state;
+    command_is_taken(HOST_COMMAND__COMMAND_FORGET_VM, 2, "the end", 0);
+    command_is_taken(HOST_COMMAND__COMMAND_CREATE_VOLUMES, 1, REQUEST, 1000);
+    report_comes(HOST_REPORT__REPORT_VOLUMES_CREATED, 1, REQUEST, ERROR_CODE_UNSPECIFIED);
+    sound();
+}
+
+static void test_older_stop_of_a_newer_domain(void **state)
+{
+    (void)state;
+    given_running(2);
+    command_is_taken(HOST_COMMAND__COMMAND_STOP_DOMAIN, 1, REQUEST, 0);
+    report_comes(HOST_REPORT__REPORT_DOMAIN_STOPPED, 1, REQUEST, ERROR_CODE_STALE_EPOCH);
+    sound();
+    report_comes(HOST_REPORT__REPORT_DOMAIN_STOPPED, 1, REQUEST, ERROR_CODE_UNSPECIFIED);
+    broken("I6");
+}
+
 /* ---- I8: replies, and what must end */
 
 static void request_is_sent(const char *request_id, VmCommand__CommandCase kind)
@@ -1003,6 +1125,35 @@ static void test_doomed_volume_of_an_expunged_vm(void **state)
     vm_is_at(0, VM_STATUS_EXPUNGED, 1, 0, FALSE);
     sim_check_end(fake->world.check);
     sound();
+}
+
+static void test_retained_for_ever(void **state)
+{
+    (void)state;
+    given_store();
+    nvram_is(VOLUME_STATUS_RETAINED);
+    fake->world.calm = TRUE;
+    sound();
+    time_passes(fake->world.settings.nvram_retain_ms + 50000);
+    sim_check_end(fake->world.check);
+    sound();
+    time_passes(20000);
+    sim_check_end(fake->world.check);
+    broken("I10");
+}
+
+static void test_forgetful_host(void **state)
+{
+    static const char journal[] = "/var/lib/virtbus/state/aaaaaaaa-0000-4000-8000-000000000000.vm";
+    (void)state;
+    sim_check_file_harmed(fake->world.check, &fake->hosts[0], journal, 9);
+    vm_is_at(0, VM_STATUS_RUNNING, 1, 0, FALSE);
+    port_add(0, 2);
+    sim_check_end(fake->world.check);
+    sound();
+    port_add(1, 2);
+    sim_check_end(fake->world.check);
+    broken("I10");
 }
 
 /* ---- The model */
@@ -1308,6 +1459,7 @@ static const struct CMUnitTest of_volumes_and_domains[] = {
     TEST(test_one_volume_of_two_vms),
     TEST(test_agent_deletes_what_is_ready),
     TEST(test_agent_deletes_what_is_doomed),
+    TEST(test_agent_deletes_under_a_domain),
     TEST(test_deletion_is_asked_for_what_is_ready),
     TEST(test_ready_is_made_anew),
     TEST(test_creation_is_asked_for_what_is_ready),
@@ -1331,6 +1483,13 @@ static const struct CMUnitTest of_volumes_and_domains[] = {
     TEST(test_epoch_of_the_record_goes_back),
     TEST(test_two_domains_on_one_store),
     TEST(test_second_start_of_one_epoch),
+    TEST(test_start_from_unknown),
+    TEST(test_expired_command_is_done),
+    TEST(test_command_that_was_read_in_time),
+    TEST(test_start_that_was_read_too_late),
+    TEST(test_older_creation_is_done),
+    TEST(test_epochs_are_forgotten_with_the_vm),
+    TEST(test_older_stop_of_a_newer_domain),
 };
 
 static const struct CMUnitTest of_all_else[] = {
@@ -1352,6 +1511,8 @@ static const struct CMUnitTest of_all_else[] = {
     TEST(test_journal_of_an_expunged_vm),
     TEST(test_volume_of_an_expunged_vm),
     TEST(test_doomed_volume_of_an_expunged_vm),
+    TEST(test_retained_for_ever),
+    TEST(test_forgetful_host),
     TEST(test_model_counts_on_without_a_reset),
     TEST(test_model_resets),
     TEST(test_model_knows_that_nothing_runs),
