@@ -1,5 +1,7 @@
 #include "common/base/model.h"
 
+#include <string.h>
+
 gboolean model_is_uefi(const VmSpec *spec)
 {
     return spec->firmware == FIRMWARE_UEFI || spec->firmware == FIRMWARE_UEFI_WITH_CSM;
@@ -39,4 +41,33 @@ const EffectiveNic *model_nic(const Hardware *hardware, guint32 index)
         }
     }
     return NULL;
+}
+
+gboolean model_is_mac(const char *text)
+{
+    for (size_t i = 0; i < 17; i++) {
+        if (i % 3 == 2 ? text[i] != ':' : !g_ascii_isxdigit(text[i])) {
+            return FALSE;
+        }
+    }
+    return text[17] == '\0' && g_ascii_xdigit_value(text[1]) % 2 == 0;
+}
+
+#define TPM_DEVICE "tpm/0"
+
+gboolean model_tpm_has_started(const Hardware *hardware)
+{
+    for (size_t i = 0; hardware != NULL && i < hardware->n_addresses; i++) {
+        if (strcmp(hardware->addresses[i]->device, TPM_DEVICE) == 0) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+void model_tpm_mark(VbArena *arena, Hardware *hardware)
+{
+    DeviceAddress *address = ARENA_MSG(arena, device_address);
+    address->device = arena_strdup(arena, TPM_DEVICE);
+    ARENA_APPEND(arena, hardware->n_addresses, hardware->addresses, address);
 }

@@ -1,8 +1,7 @@
 /* What several processes must judge alike about the contract's messages. Pure. */
 #pragma once
 
-#include <glib.h>
-
+#include "common/base/arena.h"
 #include "virtbus/v1/virtbus.h"
 
 gboolean model_is_uefi(const VmSpec *spec);
@@ -19,3 +18,11 @@ gboolean model_is_same_class(const FirmwareClass *a, const FirmwareClass *b);
 
 /* The NIC of that index; NULL: there is none, or nothing is known. */
 const EffectiveNic *model_nic(const Hardware *hardware, guint32 index);
+
+/* Whether a NIC may have it: "52:54:00:12:34:56". An odd first byte is a group address. */
+gboolean model_is_mac(const char *text);
+
+/* Whether the VM's TPM has started once: a "tpm/0" among the addresses, see DeviceAddress. NULL says
+ * no. */
+gboolean model_tpm_has_started(const Hardware *hardware);
+void model_tpm_mark(VbArena *arena, Hardware *hardware);

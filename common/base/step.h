@@ -73,3 +73,15 @@ static inline guint64 step_version(const VbStep *step)
 {
     return (step->state != NULL ? step->state->version : 0) + 1;
 }
+
+/* The record as the step found it, packed: a core changes it in place. Lies in the step's arena. */
+typedef struct {
+    const void *bytes; /* NULL: no record. */
+    size_t size_bytes;
+} VbStepBefore;
+
+VbStepBefore step_before(const VbStep *step);
+
+/* At a step's end: events say with step_version() that the record changes. Those of that topic say
+ * the version that it keeps, if this step has not changed it. */
+void step_settle_versions(const VbStep *step, VbStepBefore before, VbTopic events);

@@ -36,10 +36,7 @@ StateRecord *replay_state(Replay *replay, const VbBusRecord *record)
     StateRecord *state =
         state_record__unpack(arena_allocator(replay->arena, MESSAGE_MAX_ARENA_BYTES),
                              record->value_bytes, record->value);
-    StateRecord__BodyCase body = replay->service.state_topic == TOPIC_VM_STATE
-                                     ? STATE_RECORD__BODY_VM
-                                     : STATE_RECORD__BODY_VOLUMES;
-    return state != NULL && state->body_case == body ? state : NULL;
+    return state != NULL && state->body_case == replay->service.state_body ? state : NULL;
 }
 
 ReplayVm *replay_vm(Replay *replay, const char *uuid)

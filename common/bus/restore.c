@@ -17,6 +17,7 @@ typedef struct {
     VbPartition *partition;
     VbArena *arena;
     GHashTable *broken; /* vm uuid -> why its last record cannot be used */
+    GPtrArray *foreign; /* Names of records that belong to another partition. */
     guint64 n_records;
 } VbRestore;
 
@@ -68,29 +69,12 @@ static void applied_note(VbRestore *restore, const StateRecord *state)
     }
 }
 
-/* Told once all is read: a later record may have mended it. */
 static void broken_keep(VbRestore *restore, const VbBusRecord *record, const char *vm_uuid,
                         const char *why)
 {
     table_put_broken(restore->partition->table, vm_uuid, record->value, record->value_bytes);
     g_hash_table_replace(restore->broken, g_strdup(vm_uuid),
                          g_strdup_printf("%s: %s", record_name(restore, record), why));
-}
-
-static void broken_tell(const VbRestore *restore)
-{
-    GHashTableIter iter;
-    gpointer vm_uuid;
-    gpointer why;
-    g_hash_table_iter_init(&iter, restore->broken);
-    while (g_hash_table_iter_next(&iter, &vm_uuid, &why)) {
-        log_event(VB_LOG_ERROR, "state-broken",
-                  "A VM's state record cannot be used. The VM's commands are refused and its other "
-                  "records go to the dead letter queue, until the record is mended or deleted and "
-                  "this service started again.",
-                  "vm", vm_uuid, "error", why, NULL);
-    }
-    restore->partition->n_broken = g_hash_table_size(restore->broken);
 }
 
 static void state_take(VbRestore *restore, const VbBusRecord *record, const char *vm_uuid)
@@ -123,10 +107,7 @@ static void record_take(const VbBusRecord *record, void *user)
     if (vm_uuid == NULL ||
         topic_partition(vm_uuid, UUID_TEXT_BYTES - 1, restore->loop->config.n_partitions) !=
             restore->partition->number) {
-        metrics_add(&loop_metric_foreign, 1);
-        log_event(VB_LOG_ERROR, "state-foreign",
-                  "A state record's key is no VM of this partition; it is ignored.", "record",
-                  record_name(restore, record), NULL);
+        g_ptr_array_add(restore->foreign, g_strdup(record_name(restore, record)));
     } else if (record->value == NULL) {
         table_remove(restore->partition->table, vm_uuid);
     } else {
@@ -134,21 +115,49 @@ static void record_take(const VbBusRecord *record, void *user)
     }
 }
 
-static gboolean states_read(VbLoop *loop, VbPartition *partition, guint64 *ret_n, GError **error)
+static void broken_tell(const VbRestore *restore)
 {
-    VbBus *bus = loop->bus;
-    g_autoptr(VbArena) arena = arena_new();
-    g_autoptr(GHashTable) broken = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    VbRestore restore = {.loop = loop, .partition = partition, .arena = arena, .broken = broken};
-    gint64 end;
-    if (!bus->state_end(bus, partition->number, &end, error) ||
-        !bus->read_state(bus, partition->number, end, record_take, &restore, error)) {
-        return FALSE;
+    GHashTableIter iter;
+    gpointer vm_uuid;
+    gpointer why;
+    g_hash_table_iter_init(&iter, restore->broken);
+    while (g_hash_table_iter_next(&iter, &vm_uuid, &why)) {
+        log_event(VB_LOG_ERROR, "state-broken",
+                  "A VM's state record cannot be used. The VM's commands are refused and its other "
+                  "records go to the dead letter queue, until the record is mended or deleted and "
+                  "this service started again.",
+                  "vm", vm_uuid, "error", why, NULL);
     }
-    broken_tell(&restore);
-    *ret_n = restore.n_records;
-    metrics_add(&loop_metric_restored, (double)restore.n_records);
-    return TRUE;
+    restore->partition->n_broken = g_hash_table_size(restore->broken);
+}
+
+/* Once, when all is read: a later record may have mended a broken one, and the states may have been
+ * read twice. */
+static void states_tell(const VbRestore *restore)
+{
+    for (guint i = 0; i < restore->foreign->len; i++) {
+        log_event(VB_LOG_ERROR, "state-foreign",
+                  "A state record's key is no VM of this partition; it is ignored.", "record",
+                  g_ptr_array_index(restore->foreign, i), NULL);
+    }
+    broken_tell(restore);
+    metrics_add(&loop_metric_foreign, restore->foreign->len);
+    metrics_add(&loop_metric_restored, (double)restore->n_records);
+}
+
+/* Begins anew each time. */
+static gboolean states_read(VbRestore *restore, GError **error)
+{
+    VbBus *bus = restore->loop->bus;
+    VbPartition *partition = restore->partition;
+    table_free(partition->table);
+    partition->table = table_new();
+    g_hash_table_remove_all(restore->broken);
+    g_ptr_array_set_size(restore->foreign, 0);
+    restore->n_records = 0;
+    gint64 end;
+    return bus->state_end(bus, partition->number, &end, error) &&
+           bus->read_state(bus, partition->number, end, record_take, restore, error);
 }
 
 /* ---- Offsets */
@@ -194,52 +203,66 @@ gboolean restore_check(const VbLoop *loop, GError **error)
     return FALSE;
 }
 
-static gboolean partition_read(VbLoop *loop, VbPartition *partition, guint64 *ret_n, GError **error)
+static gboolean offsets_ask(const VbRestore *restore, GError **error)
 {
+    VbBus *bus = restore->loop->bus;
+    VbPartition *partition = restore->partition;
     VbBusOffsets offsets = {.partition = partition->number, .next = partition->next};
-    if (!loop->bus->committed(loop->bus, &offsets, error)) {
+    return bus->committed(bus, &offsets, error);
+}
+
+/* Offsets that are missing are asked for once more, behind the states: while this process stood
+ * still, another one may have committed both. Then the states are read again, because they must
+ * not be older than the offsets. */
+static gboolean partition_read(VbRestore *restore, GError **error)
+{
+    if (!offsets_ask(restore, error)) {
         return FALSE;
     }
     KILL_POINT("restore-offsets-read");
-    return states_read(loop, partition, ret_n, error);
-}
-
-/* Reads it a second time where offsets are missing: a process that stood still between the two may
- * have seen another's states without the offsets that were committed with them. */
-static gboolean partition_restore(VbLoop *loop, VbPartition **partition, GError **error)
-{
-    VbBus *bus = loop->bus;
-    gint64 begin_ms = bus->now_ms(bus);
-    guint64 n_records = 0;
-    int number = (*partition)->number;
-    if (!partition_read(loop, *partition, &n_records, error)) {
+    if (!states_read(restore, error)) {
         return FALSE;
     }
-    if (!offsets_are_complete(loop, *partition)) {
-        partition_free(*partition);
-        *partition = partition_new(loop, number);
-        if (!partition_read(loop, *partition, &n_records, error)) {
-            return FALSE;
-        }
+    if (offsets_are_complete(restore->loop, restore->partition)) {
+        return TRUE;
     }
-    if (!offsets_are_complete(loop, *partition)) {
-        offsets_note_missing(loop, *partition);
+    return offsets_ask(restore, error) &&
+           (!offsets_are_complete(restore->loop, restore->partition) ||
+            states_read(restore, error));
+}
+
+static gboolean partition_restore(VbLoop *loop, VbPartition *partition, GError **error)
+{
+    VbBus *bus = loop->bus;
+    g_autoptr(VbArena) arena = arena_new();
+    g_autoptr(GHashTable) broken = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    g_autoptr(GPtrArray) foreign = g_ptr_array_new_with_free_func(g_free);
+    VbRestore restore = {
+        .loop = loop, .partition = partition, .arena = arena, .broken = broken, .foreign = foreign};
+    gint64 begin_ms = bus->now_ms(bus);
+    if (!partition_read(&restore, error)) {
+        return FALSE;
+    }
+    states_tell(&restore);
+    if (!offsets_are_complete(loop, partition)) {
+        offsets_note_missing(loop, partition);
         return TRUE; /* Not consumed: restore_check ends this once all that is missing is known. */
     }
-    VbBusOffsets offsets = {.partition = number, .next = (*partition)->next};
+    VbBusOffsets offsets = {.partition = partition->number, .next = partition->next};
     if (!bus->consume(bus, &offsets, error)) {
         return FALSE;
     }
-    log_event(VB_LOG_INFO, "restored", "A partition is restored.", "partition", log_number(number),
-              "vms", log_number(table_size((*partition)->table)), "records",
-              log_number((gint64)n_records), "ms", log_number(bus->now_ms(bus) - begin_ms), NULL);
+    log_event(VB_LOG_INFO, "restored", "A partition is restored.", "partition",
+              log_number(partition->number), "vms", log_number(table_size(partition->table)),
+              "records", log_number((gint64)restore.n_records), "ms",
+              log_number(bus->now_ms(bus) - begin_ms), NULL);
     return TRUE;
 }
 
 gboolean restore_partition(VbLoop *loop, int number, GError **error)
 {
     VbPartition *partition = partition_new(loop, number);
-    if (!partition_restore(loop, &partition, error)) {
+    if (!partition_restore(loop, partition, error)) {
         partition_free(partition);
         return FALSE;
     }

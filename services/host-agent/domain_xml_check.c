@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "common/base/model.h"
+
 #define DIGITS  "0123456789"
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -27,20 +29,10 @@ static gboolean is_made_of(const char *text, const char *characters)
     return text[0] != '\0' && text[strspn(text, characters)] == '\0';
 }
 
-static gboolean is_mac(const char *text)
-{
-    for (size_t i = 0; i < 17; i++) {
-        if (i % 3 == 2 ? text[i] != ':' : !g_ascii_isxdigit(text[i])) {
-            return FALSE;
-        }
-    }
-    return text[17] == '\0' && g_ascii_xdigit_value(text[1]) % 2 == 0;
-}
-
 gboolean domain_xml_check_nic(const char *vm_uuid, const NicSpec *nic, const char *mac,
                               GError **error)
 {
-    if (!is_mac(mac)) {
+    if (!model_is_mac(mac)) {
         return refuse(error, vm_uuid, "NIC %u has the MAC \"%.64s\"; give it one of its own",
                       nic->index, mac);
     }

@@ -162,28 +162,9 @@ FirmwareRef *start_plan_firmware(VbHost *host, VbArena *arena, const VbStartPlan
 
 /* A TPM has no address in libvirt's XML; in the record this one says that it has started, and so
  * has state. */
-#define TPM_DEVICE "tpm/0"
-
-static gboolean tpm_started(const Hardware *hardware)
-{
-    for (size_t i = 0; hardware != NULL && i < hardware->n_addresses; i++) {
-        if (strcmp(hardware->addresses[i]->device, TPM_DEVICE) == 0) {
-            return TRUE;
-        }
-    }
-    return FALSE;
-}
-
-static void tpm_mark(VbArena *arena, Hardware *hardware)
-{
-    DeviceAddress *address = ARENA_MSG(arena, device_address);
-    address->device = arena_strdup(arena, TPM_DEVICE);
-    ARENA_APPEND(arena, hardware->n_addresses, hardware->addresses, address);
-}
-
 gboolean start_plan_tpm_started(const VbStartPlan *plan)
 {
-    return tpm_started(plan->start->hardware);
+    return model_tpm_has_started(plan->start->hardware);
 }
 
 void start_plan_complete(VbArena *arena, const VbStartPlan *plan, FirmwareRef *firmware,
@@ -195,7 +176,7 @@ void start_plan_complete(VbArena *arena, const VbStartPlan *plan, FirmwareRef *f
         hardware->firmware = firmware;
     }
     if (plan->tpm != NULL) {
-        tpm_mark(arena, hardware);
+        model_tpm_mark(arena, hardware);
     }
 }
 
@@ -214,8 +195,8 @@ void hardware_complete(VbArena *arena, const Hardware *known, guint32 changed_in
     if (known != NULL && known->firmware != NULL) {
         hardware->firmware = known->firmware;
     }
-    if (tpm_started(known)) {
-        tpm_mark(arena, hardware);
+    if (model_tpm_has_started(known)) {
+        model_tpm_mark(arena, hardware);
     }
 }
 

@@ -32,13 +32,12 @@
 #include <string.h>
 
 #include "common/base/limits.h"
-#include "common/base/message.h"
 #include "common/base/text.h"
 #include "common/base/uuid.h"
 #include "services/vm-service/vm_saga.h"
 #include "services/vm-service/vm_spec.h"
 
-enum { LOGIC_VERSION = 2, SENDER_MAX_BYTES = 255 };
+enum { LOGIC_VERSION = 3, SENDER_MAX_BYTES = 255 };
 
 #define IN_TRANSIT (VM_IN(STARTING) | VM_IN(STOPPING) | VM_IN(REBOOTING) | VM_IN(MIGRATING))
 
@@ -389,22 +388,9 @@ static VmContext context_open(VbStep *step)
     };
 }
 
-/* Events name the version of the record that they leave behind: the next one only if this step has
- * changed it. */
-static void versions_settle(const VbStep *step, const GBytes *before)
-{
-    gboolean changed = step->state == NULL || !message_is_packed(step->state, before);
-    for (guint i = 0; !changed && i < step->outputs->len; i++) {
-        const VbOutput *output = &g_array_index(step->outputs, VbOutput, i);
-        if (output->topic == TOPIC_VM_EVENTS) {
-            ((VmEvent *)output->message)->version = step->state->version;
-        }
-    }
-}
-
 static VbStepResult vm_step(VbStep *step)
 {
-    g_autoptr(GBytes) before = message_pack(step->state);
+    VbStepBefore before = step_before(step);
     VmContext ctx = context_open(step);
     const VbStepInput *input = step->input;
     if (ctx.fault) {
@@ -421,7 +407,7 @@ static VbStepResult vm_step(VbStep *step)
     } else {
         return STEP_FAULT;
     }
-    versions_settle(step, before);
+    step_settle_versions(step, before, TOPIC_VM_EVENTS);
     return ctx.fault ? STEP_FAULT : STEP_OK;
 }
 

@@ -27,9 +27,9 @@ void vm_restart_due(VmContext *ctx);
 void vm_start_fail(VmContext *ctx, Error *error);
 void vm_on_volumes_prepared(VmContext *ctx, const VolumesPrepared *prepared);
 void vm_on_domain_started(VmContext *ctx, const HostReport *report);
-/* What a host says of the hardware, into the record. FALSE: it is too large to be kept, and a warning
- * says so. */
-gboolean vm_hardware_take(VmContext *ctx, Hardware *hardware);
+/* What a host says of the hardware, into the record. Of one that is too large the devices' addresses
+ * are left out, and a warning says so. */
+void vm_hardware_take(VmContext *ctx, Hardware *hardware);
 /* N4: what was changed about a NIC is said, and why. Nothing where nothing was. */
 void vm_tell_coercion(VmContext *ctx, const EffectiveNic *nic);
 

@@ -262,17 +262,6 @@ static gboolean check_disk(Check *check, size_t i)
     return check_image(check, "disks", i, disk->image);
 }
 
-static gboolean is_mac(const char *text)
-{
-    for (size_t i = 0; i < 17; i++) {
-        if (i % 3 == 2 ? text[i] != ':' : !g_ascii_isxdigit(text[i])) {
-            return FALSE;
-        }
-    }
-    /* An odd first byte is a group address, which no NIC may have. */
-    return text[17] == '\0' && g_ascii_xdigit_value(text[1]) % 2 == 0;
-}
-
 static gboolean check_nic_network(Check *check, size_t i, const NicSpec *nic)
 {
     gboolean named = *nic->bridge != '\0';
@@ -310,7 +299,7 @@ static gboolean check_nic(Check *check, size_t i)
 {
     const NicSpec *nic = check->spec->nics[i];
     gboolean named = *nic->mac != '\0';
-    if (named && !is_mac(nic->mac)) {
+    if (named && !model_is_mac(nic->mac)) {
         return refuse(
             check, ERROR_CODE_INVALID_ARGUMENT,
             "spec.nics[%zu].mac is \"%.64s\": a unicast address such as 52:54:00:12:34:56, or "

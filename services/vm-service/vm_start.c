@@ -15,6 +15,7 @@ enum {
     RESTARTS_MAX = 8, /* By policy, until it runs: about 20 minutes. */
     RESTART_FIRST_MS = 10 * 1000,
     RESTART_LAST_MS = 5 * 60 * 1000,
+    TPM_MARK_BYTES = 16, /* At most, packed. */
 };
 
 static void host_remember(VmContext *ctx, const char *host_uuid)
@@ -268,29 +269,49 @@ void vm_tell_coercion(VmContext *ctx, const EffectiveNic *nic)
     event->nic_coerced = coerced;
 }
 
-gboolean vm_hardware_take(VmContext *ctx, Hardware *hardware)
+/* What is kept of it. Without the devices' addresses the guest may see them at other places after the
+ * next start; what the others say must not be lost: an empty state of a TPM that has started is an
+ * error, and a NIC keeps its MAC. One that is too large even so is no host's honest word. */
+static Hardware *hardware_bounded(VmContext *ctx, Hardware *hardware)
 {
-    size_t size_bytes = hardware__get_packed_size(hardware);
-    if (size_bytes > HARDWARE_MAX_BYTES) {
+    if (hardware == NULL || hardware__get_packed_size(hardware) <= HARDWARE_MAX_BYTES) {
+        return hardware;
+    }
+    Hardware *kept = ARENA_MSG(ctx->arena, hardware);
+    *kept = *hardware;
+    kept->n_addresses = 0;
+    kept->addresses = NULL;
+    if (hardware__get_packed_size(kept) + TPM_MARK_BYTES > HARDWARE_MAX_BYTES) {
+        kept = ARENA_MSG(ctx->arena, hardware);
+    }
+    if (model_tpm_has_started(hardware)) {
+        model_tpm_mark(ctx->arena, kept);
+    }
+    return kept;
+}
+
+void vm_hardware_take(VmContext *ctx, Hardware *hardware)
+{
+    ctx->vm->hardware = hardware_bounded(ctx, hardware);
+    if (ctx->vm->hardware != hardware) {
         vm_warn(ctx,
                 error_make(ctx->arena, ERROR_CODE_TOO_LARGE,
                            "host %s describes the hardware of VM %s in %zu bytes, at most %d are "
-                           "kept: the next start will not find it again",
-                           ctx->vm->host_uuid, ctx->vm_uuid, size_bytes, HARDWARE_MAX_BYTES),
+                           "kept: the next start will not find its devices' addresses again",
+                           ctx->vm->host_uuid, ctx->vm_uuid, hardware__get_packed_size(hardware),
+                           HARDWARE_MAX_BYTES),
                 "");
-        return FALSE;
     }
-    ctx->vm->hardware = hardware;
-    return TRUE;
 }
 
 static void record_hardware(VmContext *ctx, const DomainStarted *started)
 {
     VmRecord *vm = ctx->vm;
     FirmwareRef *replaced = started->replaced_firmware;
-    if (started->hardware == NULL || !vm_hardware_take(ctx, started->hardware)) {
+    if (started->hardware == NULL) {
         return;
     }
+    vm_hardware_take(ctx, started->hardware);
     if (vm->tpm != NULL) {
         vm->tpm->host_uuid = vm->host_uuid;
     }
@@ -300,7 +321,7 @@ static void record_hardware(VmContext *ctx, const DomainStarted *started)
     if (replaced != NULL) {
         FirmwareReplaced *told = ARENA_MSG(ctx->arena, firmware_replaced);
         told->before = replaced;
-        told->after = vm->hardware->firmware;
+        told->after = started->hardware->firmware;
         VmEvent *event = vm_emit(ctx);
         event->event_case = VM_EVENT__EVENT_FIRMWARE_REPLACED;
         event->firmware_replaced = told;
@@ -327,9 +348,10 @@ void vm_on_domain_started(VmContext *ctx, const HostReport *report)
         return;
     }
     gboolean unknown = vm->status == VM_STATUS_UNKNOWN && vm->operation == NULL;
+    const Hardware *told = hardware_bounded(ctx, report->domain_started->hardware);
     /* Also when a stop has taken the start's place: what the guest has seen must be seen again. A
      * repeat says nothing new. */
-    if (ours || unknown || !is_same_hardware(vm->hardware, report->domain_started->hardware)) {
+    if (ours || unknown || !is_same_hardware(vm->hardware, told)) {
         record_hardware(ctx, report->domain_started);
     }
     if (ours) {

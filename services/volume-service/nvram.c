@@ -156,6 +156,12 @@ static Volume *reuse(VolumeContext *ctx, Volume *volume, const FirmwareClass *wa
     return volume;
 }
 
+gboolean nvram_is_missing(const VolumeContext *ctx)
+{
+    Found found = find_all(ctx);
+    return found.n_current + found.n_retained + found.n_deleting == 0;
+}
+
 Volume *nvram_settle(VolumeContext *ctx, const PrepareVolumes *prepare, gboolean *ret_wait,
                      Error **ret_error)
 {

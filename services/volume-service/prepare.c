@@ -79,16 +79,18 @@ static Error *check_places(VolumeContext *ctx, const char *host_uuid)
     return NULL;
 }
 
-/* With a variable store and a TPM's state, should they have to be made. */
-static Error *check_number(VolumeContext *ctx, const VmSpec *spec)
+/* Of what would be recorded anew: a VM that has all its volumes starts, however many there are. */
+static Error *check_number(VolumeContext *ctx, const PrepareVolumes *prepare)
 {
-    size_t n_volumes = ctx->record->n_volumes + 2;
+    const VmSpec *spec = prepare->spec;
+    size_t n_new = prepare->nvram_needed && nvram_is_missing(ctx);
+    n_new += spec->tpm != NULL && find_by_type(ctx, VOLUME_TYPE_TPM_STATE, 0) == NULL;
     for (size_t i = 0; i < spec->n_disks; i++) {
         const DiskSpec *disk = spec->disks[i];
-        n_volumes +=
+        n_new +=
             disk->bus != DISK_BUS_VHOST_USER && find_by_type(ctx, disk->type, disk->index) == NULL;
     }
-    return n_volumes > VOLUMES_MAX ? volume_too_many(ctx) : NULL;
+    return n_new > 0 && ctx->record->n_volumes + n_new > VOLUMES_MAX ? volume_too_many(ctx) : NULL;
 }
 
 /* What a volume that no host was asked for yet is going to be. */
@@ -212,7 +214,7 @@ void prepare_plan(VolumeContext *ctx)
     gboolean wait = FALSE;
     Error *error = check_storage(ctx, prepare);
     error = error != NULL ? error : check_places(ctx, operation->host_uuid);
-    error = error != NULL ? error : check_number(ctx, prepare->spec);
+    error = error != NULL ? error : check_number(ctx, prepare);
     Volume *nvram = error == NULL ? nvram_settle(ctx, prepare, &wait, &error) : NULL;
     if (error != NULL) {
         prepare_end(ctx, error);

@@ -53,6 +53,9 @@ void volume_delete_due(VolumeContext *ctx);
 /* A volume that shall go: Deleting, or Deleted at once where no host was ever asked for it. */
 void volume_doom(VolumeContext *ctx, Volume *volume);
 
+/* Whether one would have to be made now: there is none, not even one on its way out. */
+gboolean nvram_is_missing(const VolumeContext *ctx);
+
 /* The row of the four-way table for this VM (DESIGN: needed x exists). NULL and no error: attach
  * nothing. NULL and
  * `*ret_wait`: a deletion must end first. May add, reuse or retire variable stores. */

@@ -17,11 +17,10 @@
 #include <string.h>
 
 #include "common/base/limits.h"
-#include "common/base/message.h"
 #include "services/volume-service/prepare.h"
 #include "services/volume-service/volume_context.h"
 
-enum { LOGIC_VERSION = 2 };
+enum { LOGIC_VERSION = 3 };
 
 static gboolean is_running(const VolumeContext *ctx, VolumeOperationKind kind)
 {
@@ -460,22 +459,9 @@ static void record_finish(VolumeContext *ctx)
     deadline_update(ctx);
 }
 
-/* Events name the version of the record that they leave behind: the next one only if this step has
- * changed it. */
-static void versions_settle(const VbStep *step, const GBytes *before)
-{
-    gboolean changed = step->state == NULL || !message_is_packed(step->state, before);
-    for (guint i = 0; !changed && i < step->outputs->len; i++) {
-        const VbOutput *output = &g_array_index(step->outputs, VbOutput, i);
-        if (output->topic == TOPIC_VOLUME_EVENTS) {
-            ((VolumeEvent *)output->message)->version = step->state->version;
-        }
-    }
-}
-
 static VbStepResult volume_step(VbStep *step)
 {
-    g_autoptr(GBytes) before = message_pack(step->state);
+    VbStepBefore before = step_before(step);
     StateRecord *state = step->state;
     const VbStepInput *input = step->input;
     if (state != NULL && state->body_case != STATE_RECORD__BODY_VOLUMES) {
@@ -500,7 +486,7 @@ static VbStepResult volume_step(VbStep *step)
         return STEP_FAULT;
     }
     record_finish(&ctx);
-    versions_settle(step, before);
+    step_settle_versions(step, before, TOPIC_VOLUME_EVENTS);
     return ctx.fault ? STEP_FAULT : STEP_OK;
 }
 

@@ -7,6 +7,8 @@
 #include <cmocka.h>
 
 #include "common/base/error.h"
+#include "common/base/limits.h"
+#include "common/base/model.h"
 #include "services/vm-service/vm_core.h"
 
 #define VM     "11111111-1111-4111-8111-111111111111"
@@ -352,6 +354,89 @@ static void release_leads_to_no_status_in_transit(void **state)
     }
 }
 
+/* ---- Hardware */
+
+static guint count_events(const World *w, VmEvent__EventCase kind)
+{
+    guint n_events = 0;
+    for (guint i = 0; i < w->outputs->len; i++) {
+        const VbOutput *output = &g_array_index(w->outputs, VbOutput, i);
+        const VmEvent *event = output->message;
+        n_events += output->topic == TOPIC_VM_EVENTS && event->event_case == kind;
+    }
+    return n_events;
+}
+
+/* A start that has worked, whose hardware packs to so many bytes. */
+static HostReport *started_report(World *w, size_t size_bytes)
+{
+    HostReport *report = report_new(w, HOST_A);
+    Hardware *hardware = ARENA_MSG(w->arena, hardware);
+    EffectiveNic *nic = ARENA_MSG(w->arena, effective_nic);
+    DeviceAddress *address = ARENA_MSG(w->arena, device_address);
+    report->operation_id = arena_strdup(w->arena, "op");
+    report->report_case = HOST_REPORT__REPORT_DOMAIN_STARTED;
+    report->domain_started = ARENA_MSG(w->arena, domain_started);
+    report->domain_started->hardware = hardware;
+    report->domain_started->replaced_firmware = ARENA_MSG(w->arena, firmware_ref);
+    hardware->machine = arena_strdup(w->arena, "pc-q35-7.2");
+    hardware->firmware = ARENA_MSG(w->arena, firmware_ref);
+    hardware->firmware->code_path = arena_strdup(w->arena, "/new.fd");
+    nic->mac = arena_strdup(w->arena, "52:54:00:00:00:01");
+    ARENA_APPEND(w->arena, hardware->n_nics, hardware->nics, nic);
+    model_tpm_mark(w->arena, hardware);
+    ARENA_APPEND(w->arena, hardware->n_addresses, hardware->addresses, address);
+    address->device = arena_printf(w->arena, "%0*d", (int)size_bytes / 2, 0);
+    size_t missing_bytes = size_bytes - hardware__get_packed_size(hardware);
+    address->device = arena_printf(w->arena, "%0*d", (int)(size_bytes / 2 + missing_bytes), 0);
+    assert_int_equal(hardware__get_packed_size(hardware), size_bytes);
+    return report;
+}
+
+static void hardware_of_the_largest_size_is_kept(void **state)
+{
+    World *w = *state;
+    starting(w, OPERATION_PHASE_STARTING_DOMAIN);
+    HostReport *report = started_report(w, HARDWARE_MAX_BYTES);
+    give(w, TOPIC_VM_REPORTS, &report->base);
+    assert_ptr_equal(w->vm->hardware, report->domain_started->hardware);
+    assert_int_equal(count_events(w, VM_EVENT__EVENT_WARNING), 0);
+}
+
+static void hardware_that_is_too_large_loses_its_addresses_only(void **state)
+{
+    World *w = *state;
+    starting(w, OPERATION_PHASE_STARTING_DOMAIN);
+    w->vm->tpm = ARENA_MSG(w->arena, tpm_device);
+    HostReport *report = started_report(w, HARDWARE_MAX_BYTES + 1);
+    give(w, TOPIC_VM_REPORTS, &report->base);
+    const Hardware *kept = w->vm->hardware;
+    assert_string_equal(kept->machine, "pc-q35-7.2");
+    assert_string_equal(kept->firmware->code_path, "/new.fd");
+    assert_string_equal(kept->nics[0]->mac, "52:54:00:00:00:01");
+    assert_true(model_tpm_has_started(kept));
+    assert_int_equal(kept->n_addresses, 1);
+    assert_string_equal(w->vm->tpm->host_uuid, HOST_A);
+    assert_int_equal(count_events(w, VM_EVENT__EVENT_FIRMWARE_REPLACED), 1);
+    assert_int_equal(count_events(w, VM_EVENT__EVENT_WARNING), 1);
+    give(w, TOPIC_VM_REPORTS, &report->base);
+    assert_int_equal(w->outputs->len, 0); /* It is known. */
+}
+
+/* Even what is left would be too much: only that the TPM has started is kept. */
+static void hardware_of_no_sense_does_not_lose_the_tpm(void **state)
+{
+    World *w = *state;
+    starting(w, OPERATION_PHASE_STARTING_DOMAIN);
+    HostReport *report = started_report(w, HARDWARE_MAX_BYTES + 1);
+    report->domain_started->hardware->cpu_model =
+        arena_printf(w->arena, "%0*d", HARDWARE_MAX_BYTES, 0);
+    give(w, TOPIC_VM_REPORTS, &report->base);
+    assert_string_equal(w->vm->hardware->cpu_model, "");
+    assert_true(model_tpm_has_started(w->vm->hardware));
+    assert_int_equal(w->vm->status, VM_STATUS_RUNNING);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -369,6 +454,9 @@ int main(void)
         TEST(foreign_domain_makes_a_running_vm_unknown),
         TEST(move_that_the_picture_does_not_have_is_a_fault),
         TEST(release_leads_to_no_status_in_transit),
+        TEST(hardware_of_the_largest_size_is_kept),
+        TEST(hardware_that_is_too_large_loses_its_addresses_only),
+        TEST(hardware_of_no_sense_does_not_lose_the_tpm),
     };
     return cmocka_run_group_tests_name("vm_core", tests, NULL, NULL);
 }

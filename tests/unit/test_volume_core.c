@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "common/base/error.h"
+#include "common/base/limits.h"
 #include "common/base/message.h"
 #include "services/volume-service/volume_core.h"
 
@@ -214,6 +215,72 @@ static void expect_not_prepared(World *world, ErrorCode code)
     assert_int_equal(event->volumes_prepared->error->code, code);
 }
 
+/* That many volumes, of which one is its store. */
+static void volumes_fill(World *world, size_t n_volumes)
+{
+    volume_on(world, HOST_A, VOLUME_TYPE_NV_RAM, VOLUME_STATUS_READY);
+    while (record(world)->n_volumes < n_volumes) {
+        volume_on(world, HOST_A, VOLUME_TYPE_NV_RAM, VOLUME_STATUS_RETAINED);
+    }
+}
+
+static VolumeCommand *prepare_with_store(World *world)
+{
+    VolumeCommand *command = prepare_command(world);
+    command->prepare_volumes->nvram_needed = TRUE;
+    command->prepare_volumes->firmware_class = ARENA_MSG(world->arena, firmware_class);
+    return command;
+}
+
+static void vm_at_its_limit_can_still_start(void **state)
+{
+    World *world = *state;
+    volumes_fill(world, VOLUMES_MAX - 1);
+    VolumeCommand *reset = command_new(world, VOLUME_COMMAND__COMMAND_REPLACE_NVRAM);
+    reset->replace_nvram->spec = prepare_command(world)->prepare_volumes->spec;
+    reset->replace_nvram->firmware_class = ARENA_MSG(world->arena, firmware_class);
+    give(world, reset);
+    assert_null(told(world, VOLUME_EVENT__EVENT_NVRAM_REPLACED)->nvram_replaced->error);
+    assert_int_equal(record(world)->n_volumes, VOLUMES_MAX);
+    give(world, prepare_with_store(world));
+    /* Nothing has to be added: it is asked of the host. */
+    assert_non_null(sent_to(world, HOST_A));
+}
+
+/* One place is free, and each kind of volume wants it. */
+static void volume_beyond_the_limit_is_refused(void **state)
+{
+    World *world = *state;
+    for (int full = 0; full < 2; full++) {
+        for (int kind = 0; kind < 3; kind++) {
+            world->state = NULL;
+            VolumeCommand *command = prepare_with_store(world);
+            VmSpec *spec = command->prepare_volumes->spec;
+            if (kind == 0) {
+                for (size_t i = 0; i < VOLUMES_MAX - 1u + (size_t)full; i++) {
+                    volume_on(world, HOST_A, VOLUME_TYPE_ROOT, VOLUME_STATUS_RETAINED);
+                }
+            } else {
+                volumes_fill(world, VOLUMES_MAX - 1u + (size_t)full);
+            }
+            if (kind == 1) {
+                spec->tpm = ARENA_MSG(world->arena, tpm_spec);
+            } else if (kind == 2) {
+                DiskSpec *disk = ARENA_MSG(world->arena, disk_spec);
+                disk->type = VOLUME_TYPE_ROOT;
+                ARENA_APPEND(world->arena, spec->n_disks, spec->disks, disk);
+            }
+            give(world, command);
+            if (full) {
+                expect_not_prepared(world, ERROR_CODE_UNSUPPORTED);
+            } else {
+                assert_non_null(sent_to(world, HOST_A));
+            }
+            assert_int_equal(record(world)->n_volumes, VOLUMES_MAX);
+        }
+    }
+}
+
 static void nothing_is_prepared_while_all_is_expunged(void **state)
 {
     World *world = *state;
@@ -339,6 +406,25 @@ static void only_what_was_surely_not_made_may_be_made_elsewhere(void **state)
     }
 }
 
+/* The volume counts as made all the same. */
+static void firmware_beyond_the_limit_is_not_kept(void **state)
+{
+    World *world = *state;
+    for (int beyond = 0; beyond < 2; beyond++) {
+        Volume *volume = volume_on(world, HOST_A, VOLUME_TYPE_NV_RAM, VOLUME_STATUS_CREATING);
+        HostReport *report = report_of(world, HOST_A, HOST_REPORT__REPORT_VOLUMES_CREATED, volume);
+        FirmwareRef *firmware = ARENA_MSG(world->arena, firmware_ref);
+        enum { OTHER_BYTES = 3 }; /* The field's number and its length. */
+        size_t n_bytes = (size_t)(FIRMWARE_MAX_BYTES - OTHER_BYTES + beyond);
+        firmware->code_path = arena_printf(world->arena, "%0*d", (int)n_bytes, 0);
+        assert_int_equal(firmware_ref__get_packed_size(firmware), FIRMWARE_MAX_BYTES + beyond);
+        report->volumes_created->results[0]->volume->firmware = firmware;
+        give_report(world, report);
+        assert_int_equal(volume->status, VOLUME_STATUS_READY);
+        assert_int_equal(volume->firmware == NULL, beyond);
+    }
+}
+
 /* ---- Deadlines */
 
 static void each_retention_ends_at_its_own_time(void **state)
@@ -382,6 +468,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(commands_for_a_vm_without_volumes_are_answered),
+        TEST(vm_at_its_limit_can_still_start),
+        TEST(volume_beyond_the_limit_is_refused),
+        TEST(firmware_beyond_the_limit_is_not_kept),
         TEST(nothing_is_prepared_while_all_is_expunged),
         TEST(store_is_not_replaced_while_a_start_is_prepared),
         TEST(disk_is_never_adopted_as_a_store),
