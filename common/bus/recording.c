@@ -1,7 +1,11 @@
 /* Writing a recording, and what writer and reader must agree on. */
 #include "common/bus/recording_private.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
 #include <string.h>
+#include <unistd.h>
 
 G_DEFINE_QUARK(virtbus - recording - error, recording_error)
 
@@ -180,4 +184,51 @@ gboolean recording_write_end(VbRecordingWriter *writer, GError **error)
         return FALSE;
     }
     return TRUE;
+}
+
+/* ---- The file */
+
+static gboolean file_fail(const char *path, const char *why, GError **error)
+{
+    g_set_error(error, RECORDING_ERROR, RECORDING_ERROR_IO, "%s cannot be written: %s", path, why);
+    return FALSE;
+}
+
+static gboolean file_fill(const char *path, RecordingFill fill, gpointer data, GError **error)
+{
+    g_autoptr(GError) cause = NULL;
+    g_autoptr(GFile) file = g_file_new_for_path(path);
+    g_autoptr(GFileOutputStream) stream = g_file_create(file, G_FILE_CREATE_PRIVATE, NULL, &cause);
+    if (stream == NULL) {
+        return file_fail(path, cause->message, error);
+    }
+    return fill(G_OUTPUT_STREAM(stream), data, error) &&
+           (g_output_stream_close(G_OUTPUT_STREAM(stream), NULL, &cause) ||
+            file_fail(path, cause->message, error));
+}
+
+static gboolean file_sync(const char *path, GError **error)
+{
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    gboolean done = (fd >= 0 && fsync(fd) == 0) || file_fail(path, g_strerror(errno), error);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return done;
+}
+
+gboolean recording_save(const char *path, RecordingFill fill, gpointer data, GError **error)
+{
+    GStatBuf facts;
+    if (g_lstat(path, &facts) == 0 && !S_ISREG(facts.st_mode)) {
+        return file_fail(path, "it is no regular file; name another", error);
+    }
+    g_autofree char *beside = g_strconcat(path, ".new", NULL);
+    g_unlink(beside); /* Left by one that was killed. */
+    gboolean done = file_fill(beside, fill, data, error) && file_sync(beside, error) &&
+                    (g_rename(beside, path) == 0 || file_fail(path, g_strerror(errno), error));
+    if (!done) {
+        g_unlink(beside);
+    }
+    return done;
 }

@@ -52,6 +52,14 @@ gboolean recording_write(VbRecordingWriter *writer, guint source, const VbBusRec
 /* The end, without which it is none. Flushes the stream, and does not close it. */
 gboolean recording_write_end(VbRecordingWriter *writer, GError **error);
 
+/* Writes the whole recording: writer, records, end. */
+typedef gboolean (*RecordingFill)(GOutputStream *stream, gpointer data, GError **error);
+
+/* The file `path`, which only its owner may read: filled beside it as "<path>.new", and durable
+ * before it takes the name. Where that fails, what had the name still has it. Only a regular file is
+ * replaced, and no link to one. */
+gboolean recording_save(const char *path, RecordingFill fill, gpointer data, GError **error);
+
 /* ---- Reading */
 
 /* All of one partition. A record's time_ms is 0 where its topic keeps its producers' times. */

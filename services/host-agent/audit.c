@@ -13,6 +13,7 @@ enum { HASHED_MAX_BYTES = 8 * 1024 * 1024 };
 struct VbAudit {
     char *path;
     char *host_uuid;
+    GMutex writing; /* Held from the look at the file's end to the write. */
 };
 
 static const char *effect_name(VbAuditEffect effect)
@@ -50,43 +51,67 @@ static const char *effect_name(VbAuditEffect effect)
 
 /* --- The file */
 
-static int audit_open(const VbAudit *audit)
+/* A regular file: a pipe could hold an effect up for ever. -1: errno says why. */
+static int audit_open(const char *path)
 {
-    return open(audit->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    struct stat facts;
+    int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0640);
+    if (fd < 0 || (fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode))) {
+        return fd;
+    }
+    close(fd);
+    errno = EINVAL;
+    return -1;
 }
 
 VbAudit *audit_new(const char *path, const char *host_uuid, GError **error)
 {
-    VbAudit audit = {.path = g_strdup(path), .host_uuid = g_strdup(host_uuid)};
-    int fd = audit_open(&audit);
+    int fd = audit_open(path);
     if (fd < 0) {
         g_set_error(error, VB_ERROR, ERROR_CODE_INVALID_ARGUMENT,
-                    "audit.file: %s cannot be written: %s; name another, or leave it empty", path,
-                    g_strerror(errno));
-        g_free(audit.path);
-        g_free(audit.host_uuid);
+                    "audit.file: %s cannot be written: %s; name another regular file, or leave it "
+                    "empty",
+                    path, g_strerror(errno));
         return NULL;
     }
     close(fd);
-    return g_memdup2(&audit, sizeof(audit));
+    VbAudit *audit = g_new0(VbAudit, 1);
+    audit->path = g_strdup(path);
+    audit->host_uuid = g_strdup(host_uuid);
+    g_mutex_init(&audit->writing);
+    return audit;
 }
 
 void audit_free(VbAudit *audit)
 {
     if (audit != NULL) {
+        g_mutex_clear(&audit->writing);
         g_free(audit->path);
         g_free(audit->host_uuid);
         g_free(audit);
     }
 }
 
-/* Opened for each line, so that a file that was renamed away is not written any more. */
-static void audit_write(const VbAudit *audit, const GString *line)
+/* A full disk cuts a line short. */
+static gboolean ends_within_a_line(int fd)
 {
-    int fd = audit_open(audit);
-    if (fd < 0 || write(fd, line->str, line->len) != (ssize_t)line->len) {
-        g_warning("the audit file %s was not written: %s; lost: %s", audit->path, g_strerror(errno),
-                  line->str);
+    char last;
+    off_t size_bytes = lseek(fd, 0, SEEK_END);
+    return size_bytes > 0 && pread(fd, &last, 1, size_bytes - 1) == 1 && last != '\n';
+}
+
+/* Opened for each line, so that a file that was renamed away is not written any more. */
+static void audit_write(VbAudit *audit, GString *line)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&audit->writing);
+    int fd = audit_open(audit->path);
+    if (fd >= 0 && ends_within_a_line(fd)) {
+        g_string_prepend_c(line, '\n');
+    }
+    ssize_t n = fd >= 0 ? write(fd, line->str, line->len) : -1;
+    if (n != (ssize_t)line->len) {
+        g_warning("the audit file %s was not written: %s; lost: %s", audit->path,
+                  n < 0 ? g_strerror(errno) : "only a part of the line had room", line->str);
     }
     if (fd >= 0) {
         close(fd);

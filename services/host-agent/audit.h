@@ -4,8 +4,9 @@
  *     {"time_ms":..., "host":..., "vm":..., "epoch":..., "operation":..., "effect":"volume-deleted",
  *      "path":..., "inode":..., "size_bytes":..., "sha256":...}
  *
- * A line is one write at the file's end, so lines of several threads never mix, and the file may be
- * renamed away at any time. A line stands behind its effect: an agent that is killed between the
+ * A line is one write at the end of a regular file, so lines of several threads never mix, and the
+ * file may be renamed away at any time. One that a full disk cut short stays as it is: the next
+ * begins on a line of its own. A line stands behind its effect: an agent that is killed between the
  * two writes it when it has looked again. It is evidence and nothing else: nothing reads it, and an
  * effect goes on when it cannot be written.
  */
@@ -16,7 +17,7 @@
 typedef enum {
     AUDIT_VOLUME_CREATED, /* Made, and durable under its name. */
     AUDIT_VOLUME_FOUND,   /* Was to be made, and is there already. */
-    AUDIT_VOLUME_DELETED, /* Without an inode: it was gone already. */
+    AUDIT_VOLUME_DELETED, /* Without an inode: it was gone already. Its folders may be there yet. */
     AUDIT_NVRAM_VERIFIED, /* Checked for the start that follows. */
     AUDIT_TPM_VERIFIED,   /* The same for the TPM's folder. */
     AUDIT_DOMAIN_CREATED, /* libvirt says that it is up. */

@@ -1,4 +1,4 @@
-/* EFFECT_START, in one line from top to bottom: work out, look, verify, plug, create,
+/* EFFECT_START, in one line from top to bottom: work out, look, verify, write the XML, plug, create,
  * report. Everything that can be refused is refused before anything is made. It undoes nothing: the
  * core asks for EFFECT_CLEAN_UP after a failure. */
 #include "services/host-agent/audit.h"
@@ -273,13 +273,15 @@ static gboolean start_domain(Start *s, GError **error)
 {
     /* Refused before anything is made. */
     if (!choose_domain_type(s, error) || !resolve_firmware(s, error) ||
-        !check_disks_and_cdroms(s, error) || !check_switch(s, error) || !verify_nvram(s, error) ||
-        !prepare_tpm(s, error) || !plug_ports(s, error)) {
+        !check_disks_and_cdroms(s, error) || !check_switch(s, error) || !verify_nvram(s, error)) {
+        return FALSE;
+    }
+    g_autofree char *xml = build_xml(s, error);
+    if (xml == NULL || !prepare_tpm(s, error) || !plug_ports(s, error)) {
         return FALSE;
     }
     KILL_POINT("port-plugged");
-    g_autofree char *xml = build_xml(s, error);
-    return xml != NULL && create_domain(s, xml, error);
+    return create_domain(s, xml, error);
 }
 
 void effect_start(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResult *ret_result)

@@ -87,7 +87,9 @@ static gboolean destroy_ours(VbHost *host, VbArena *arena, const HostVm *vm, gbo
     }
     *ret_foreign = facts.presence == DOMAIN_FOREIGN;
     if (facts.presence != DOMAIN_OURS) {
-        audit_add(host, vm, AUDIT_DOMAIN_GONE, NULL);
+        if (!*ret_foreign) {
+            audit_add(host, vm, AUDIT_DOMAIN_GONE, NULL);
+        }
         return TRUE;
     }
     if (facts.epoch > vm->epoch) {
@@ -105,32 +107,52 @@ static gboolean destroy_ours(VbHost *host, VbArena *arena, const HostVm *vm, gbo
 }
 
 /* What is gone has nothing to sync: that its file is missing is said when it is next needed. */
-static gboolean settle_one(VbHost *host, const HostVm *vm, const char *path, GError **error)
+static gboolean settle_one(VbHost *host, const HostVm *vm, const char *path, gboolean may_write,
+                           GError **error)
 {
     struct stat facts;
     if (host->files->lstat(host->files, path, &facts) != 0 && errno == ENOENT) {
         return TRUE;
     }
-    if (!state_settle(host, path, error)) {
+    /* The journal's word for it outlives an agent. */
+    gboolean has_failed = vm->unsettled == ERROR_CODE_STORAGE_IO;
+    if (!(may_write ? state_settle(host, path, has_failed, error)
+                    : state_sync(host, path, error))) {
         return FALSE;
     }
     audit_add(host, vm, AUDIT_STATE_SYNCED, path);
     return TRUE;
 }
 
-/* The paths of the journal, and those of a start that failed before it could hand them over. */
-static gboolean settle_state(VbHost *host, VbArena *arena, const HostVm *vm, GError **error)
+static gboolean is_in_journal(const HostVm *vm, const char *path)
+{
+    for (size_t i = 0; i < vm->n_state_paths; i++) {
+        if (strcmp(vm->state_paths[i], path) == 0) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* The paths of the journal, and those of a start that failed before it could hand them over. Only
+ * what a domain of ours had is written to: a start that was refused names files that may be
+ * somebody else's, and a foreign domain may run on ours. */
+static gboolean settle_state(VbHost *host, VbArena *arena, const HostVm *vm, gboolean foreign,
+                             GError **error)
 {
     gboolean ok = TRUE;
+    gboolean may_write = vm->domain_expected && !foreign;
     for (size_t i = 0; i < vm->n_state_paths; i++) {
-        ok = settle_one(host, vm, vm->state_paths[i], ok ? error : NULL) && ok;
+        ok = settle_one(host, vm, vm->state_paths[i], may_write, ok ? error : NULL) && ok;
     }
     if (vm->command == NULL || vm->command->command_case != HOST_COMMAND__COMMAND_START_DOMAIN) {
         return ok;
     }
     char **paths = start_state_paths(host, arena, vm->command->start_domain);
     for (; *paths != NULL; paths++) {
-        ok = settle_one(host, vm, *paths, ok ? error : NULL) && ok;
+        ok =
+            (is_in_journal(vm, *paths) || settle_one(host, vm, *paths, FALSE, ok ? error : NULL)) &&
+            ok;
     }
     return ok;
 }
@@ -167,7 +189,7 @@ static gboolean clean_up(VbHost *host, VbArena *arena, const HostVm *vm, VbLeft 
         return FALSE;
     }
     KILL_POINT("domain-gone");
-    settle_state(host, arena, vm, &state_error);
+    settle_state(host, arena, vm, foreign, &state_error);
     KILL_POINT("state-settled");
     /* A socket that stays is like a port that stays: the next clean-up has both to remove. */
     if (unplug_ports(host, vm, &port_error)) {

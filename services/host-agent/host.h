@@ -164,14 +164,16 @@ struct VbFiles {
 
 /* ---- Together */
 
-typedef struct VbAudit VbAudit; /* See audit.h. */
+typedef struct VbAudit VbAudit;             /* See audit.h. */
+typedef struct VbFailedSyncs VbFailedSyncs; /* See volumes.h. */
 
 typedef struct {
     const VbHostConfig *config;
     VbHypervisor *hypervisor;
     VbSwitch *ports;
     VbFiles *files;
-    VbAudit *audit; /* NULL: nobody wants to know. */
+    VbAudit *audit;              /* NULL: nobody wants to know. */
+    VbFailedSyncs *failed_syncs; /* NULL: none is remembered. */
     gint64 (*now_ms)(void *clock);
     void (*wait_ms)(
         void *clock,

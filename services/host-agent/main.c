@@ -11,6 +11,7 @@
 #include "services/host-agent/files_posix.h"
 #include "services/host-agent/hypervisor_libvirt.h"
 #include "services/host-agent/switch_ovs.h"
+#include "services/host-agent/volumes.h"
 
 enum { FLUSH_MS = 5000 };
 
@@ -41,7 +42,11 @@ static gboolean run(const VbOptions *options, GError **error)
     if (config == NULL) {
         return FALSE;
     }
-    VbHost host = {.config = config, .files = files_posix(), .now_ms = now_ms, .wait_ms = wait_ms};
+    VbHost host = {.config = config,
+                   .files = files_posix(),
+                   .failed_syncs = failed_syncs_new(),
+                   .now_ms = now_ms,
+                   .wait_ms = wait_ms};
     const char *audit_path = options_get_string(options, "audit.file");
     if (audit_path[0] != '\0') {
         host.audit = audit_new(audit_path, config->host_uuid, error);

@@ -23,12 +23,13 @@ static gboolean delete_one(VbHost *host, VbArena *arena, const HostVm *vm, const
     gboolean removed = volume->type == VOLUME_TYPE_TPM_STATE
                            ? tpm_remove(host, place.path, error)
                            : store_unlink(host->files, place.path, error);
-    if (!removed || !store_unlink(host->files, place.temporary, error) ||
-        !place_remove_folders(host, &place, error)) {
+    if (!removed) {
         return FALSE;
     }
+    /* Told at once: when what follows fails, the next try finds nothing to tell of. */
     audit_add_deleted(host, vm, place.path, there, &facts);
-    return TRUE;
+    return store_unlink(host->files, place.temporary, error) &&
+           place_remove_folders(host, &place, error);
 }
 
 void volumes_delete(VbHost *host, VbArena *arena, const HostVm *vm, VbEffectResult *ret_result)

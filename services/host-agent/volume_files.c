@@ -7,15 +7,8 @@
 #include <pwd.h>
 
 #include "common/runtime/kill_point.h"
-#include "services/host-agent/volumes.h"
 
-enum {
-    /* The volume's folder and its tpm2/. Of what is in tpm2/ swtpm's user could make a link at any
-     * moment, so no path goes through it. */
-    STATE_MAX_DEPTH = 1,
-    USER_BUFFER_BYTES = 16384,
-    AGAIN_MAX_BYTES = 16 * 1024 * 1024, /* NVRAM and TPM state are far smaller. */
-};
+enum { USER_BUFFER_BYTES = 16384 };
 
 void store_error(GError **error, const char *doing, const char *path)
 {
@@ -192,117 +185,4 @@ gboolean store_remove_folder(VbFiles *files, const char *path, GError **error)
         return FALSE;
     }
     return TRUE;
-}
-
-/* Opens the regular file that `facts` are of, and no other that somebody put in its place. */
-static int open_same(VbFiles *files, const char *path, int flags, const struct stat *facts)
-{
-    struct stat found;
-    int fd = files->open(files, path, flags | O_NOFOLLOW | O_NONBLOCK, 0);
-    if (fd < 0) {
-        return -1;
-    }
-    int result = files->fstat(files, fd, &found);
-    if (result == 0 && found.st_dev == facts->st_dev && found.st_ino == facts->st_ino) {
-        return fd;
-    }
-    int cause = result != 0 ? errno : ESTALE;
-    files->close(files, fd);
-    errno = cause;
-    return -1;
-}
-
-static gboolean read_same(VbFiles *files, VbArena *arena, const char *path,
-                          const struct stat *facts, void **ret_bytes, size_t *ret_size_bytes,
-                          GError **error)
-{
-    int fd = open_same(files, path, O_RDONLY, facts);
-    if (fd < 0) {
-        store_error(error, "open", path);
-        return FALSE;
-    }
-    gboolean ok = store_read(files, arena, fd, path, (size_t)facts->st_size, ret_bytes,
-                             ret_size_bytes, error);
-    files->close(files, fd);
-    return ok;
-}
-
-/* See state_settle. What it writes is what is there, so it may be cut off anywhere. */
-static gboolean write_again(VbFiles *files, const char *path, const struct stat *facts,
-                            GError **error)
-{
-    g_autoptr(VbArena) arena = arena_new();
-    void *bytes = NULL;
-    size_t size_bytes = 0;
-    if (!read_same(files, arena, path, facts, &bytes, &size_bytes, error)) {
-        return FALSE;
-    }
-    int fd = open_same(files, path, O_WRONLY, facts);
-    if (fd < 0) {
-        store_error(error, "open", path);
-        return FALSE;
-    }
-    gboolean ok = store_write_and_sync(files, fd, path, bytes, size_bytes, error);
-    files->close(files, fd);
-    return ok;
-}
-
-static gboolean sync_file(VbFiles *files, const char *path, const struct stat *facts,
-                          gboolean again, GError **error)
-{
-    return again && facts->st_size <= AGAIN_MAX_BYTES ? write_again(files, path, facts, error)
-                                                      : store_sync(files, path, O_NOFOLLOW, error);
-}
-
-static gboolean sync_below(VbFiles *files, const char *path, guint depth, gboolean again,
-                           GError **error)
-{
-    struct stat facts;
-    gboolean there = FALSE;
-    if (!store_look(files, path, &there, &facts, error)) {
-        return FALSE;
-    }
-    /* swtpm replaces its files: one that was listed may be gone by now. */
-    if (!there) {
-        return TRUE;
-    }
-    if (S_ISREG(facts.st_mode)) {
-        return sync_file(files, path, &facts, again, error);
-    }
-    /* A link is not state. */
-    if (!S_ISDIR(facts.st_mode) || depth > STATE_MAX_DEPTH) {
-        return TRUE;
-    }
-    g_auto(GStrv) names = files->list(files, path);
-    if (names == NULL) {
-        store_error(error, "list", path);
-        return FALSE;
-    }
-    for (guint i = 0; names[i] != NULL; i++) {
-        g_autofree char *below = g_build_filename(path, names[i], NULL);
-        if (!sync_below(files, below, depth + 1, again, error)) {
-            return FALSE;
-        }
-    }
-    return store_sync(files, path, O_NOFOLLOW, error);
-}
-
-static gboolean sync_all(VbHost *host, const char *path, gboolean again, GError **error)
-{
-    struct stat facts;
-    if (host->files->lstat(host->files, path, &facts) != 0) {
-        store_error(error, "sync", path);
-        return FALSE;
-    }
-    return sync_below(host->files, path, 0, again, error);
-}
-
-gboolean state_sync(VbHost *host, const char *path, GError **error)
-{
-    return sync_all(host, path, FALSE, error);
-}
-
-gboolean state_settle(VbHost *host, const char *path, GError **error)
-{
-    return sync_all(host, path, TRUE, error);
 }

@@ -10,8 +10,10 @@
 #include "services/host-agent/volume_files.h"
 #include "services/host-agent/volume_make.h"
 
-/* Of a report's errors after the first. */
-enum { LATER_ERROR_BYTES = 240 };
+enum {
+    LATER_ERROR_BYTES = 240, /* Of a report's errors after the first. */
+    STAT_BLOCK_BYTES = 512,  /* The unit of st_blocks. */
+};
 
 char *volume_path(VbHost *host, VbArena *arena, const Volume *volume, GError **error)
 {
@@ -66,14 +68,25 @@ static void add_result(VbArena *arena, VbEffectResult *result, const VolumePlan 
     ARENA_APPEND(arena, body->n_results, body->results, one);
 }
 
+/* What an earlier try left half made is removed before the next one. 0: nothing is there. */
+static guint64 half_made_bytes(VbHost *host, const VolumePlan *plan)
+{
+    struct stat facts;
+    gboolean frees = host->files->lstat(host->files, plan->place.temporary, &facts) == 0 &&
+                     S_ISREG(facts.st_mode) && facts.st_nlink == 1;
+    return frees ? (guint64)facts.st_blocks * STAT_BLOCK_BYTES : 0;
+}
+
 /* Whether the storage has room for this volume and for those of the plan before it. */
 static gboolean check_room(VbHost *host, const VolumePlan *plans, size_t index, GError **error)
 {
     const VbStorage *storage = plans[index].place.storage;
     guint64 need_bytes = 0;
+    guint64 half_made = 0;
     for (size_t i = 0; i <= index; i++) {
         if (plans[i].place.storage == storage && !plans[i].there) {
             need_bytes += plans[i].need_bytes;
+            half_made += half_made_bytes(host, &plans[i]);
         }
     }
     guint64 total_bytes = 0;
@@ -82,6 +95,7 @@ static gboolean check_room(VbHost *host, const VolumePlan *plans, size_t index, 
         store_error(error, "ask for the free space of", storage->path);
         return FALSE;
     }
+    free_bytes += half_made;
     if (!plans[index].there && need_bytes > free_bytes) {
         g_set_error(error, VB_ERROR, ERROR_CODE_STORAGE_FULL,
                     "storage %s (%s) has %" G_GUINT64_FORMAT " bytes left, %" G_GUINT64_FORMAT
@@ -104,17 +118,20 @@ static void plan_all(VbHost *host, VbArena *arena, const CreateVolumes *command,
     }
 }
 
-/* Whether no try of this host's can have left the volume, whatever became of it. */
+/* Whether no try of this host's can have left any of the volume, whatever became of it: neither the
+ * whole nor the half made one. It is assumed that whoever takes a storage out of this host's
+ * configuration has given up what lies on it: a volume of it has no place here. */
 static gboolean is_certainly_absent(VbHost *host, VbArena *arena, const Volume *volume)
 {
     VolumePlace place;
     struct stat facts;
     gboolean there = FALSE;
     if (!place_find(host, arena, volume, &place, NULL)) {
-        return TRUE; /* No place for it here. */
+        return TRUE;
     }
     return store_look(host->files, place.storage->path, &there, &facts, NULL) && there &&
-           place_look(host, &place, ERROR_CODE_STORAGE_IO, &there, &facts, NULL) && !there;
+           place_look(host, &place, ERROR_CODE_STORAGE_IO, &there, &facts, NULL) && !there &&
+           store_look(host->files, place.temporary, &there, &facts, NULL) && !there;
 }
 
 static void add_not_made(VbHost *host, VbArena *arena, const CreateVolumes *command,

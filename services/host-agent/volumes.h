@@ -42,12 +42,24 @@ gboolean tpm_unlink(VbHost *host, VbArena *arena, const char *vm_uuid, GError **
 /* Removes the volume's folder with the state in it. */
 gboolean tpm_remove(VbHost *host, const char *path, GError **error);
 
-/* fsync of a file, or of each regular file below a folder and the folders themselves. */
+/* Which state files could be synced while this agent lives, and which could not. Any thread may use
+ * it. */
+VbFailedSyncs *failed_syncs_new(void);
+void failed_syncs_free(VbFailedSyncs *failed);
+
+/* fsync of a file, or of each regular file below a folder and the folders themselves. Writes to
+ * none. What came of it is remembered in host->failed_syncs. */
 gboolean state_sync(VbHost *host, const char *path, GError **error);
-/* The same for a state that nobody writes to any more: first each file gets its own bytes once more.
- * After a sync that failed, be it minutes ago, Linux takes the bytes for written, and the next sync
- * says that all is well. */
-gboolean state_settle(VbHost *host, const char *path, GError **error);
+/* The same for the state of a domain of ours that is gone. After a sync that failed, be it minutes
+ * ago, Linux takes the bytes for written, and the next sync says that all is well. So a file of
+ * which a sync has failed, or which this agent has not synced yet (the one before it may have died
+ * of a sync that failed), gets its own bytes once more and is synced again. `has_failed`: all do, an
+ * earlier try left some. Not done to a file above 16 MiB, with several names, or behind a link:
+ * there the sync alone counts, as where a sync is not known to have failed and the storage is full.
+ * What is written is what the page cache holds. Linux keeps it there when it could not be written;
+ * where it was evicted since, the loss cannot be seen from here. Nor is known what failed while the
+ * domain ran before an agent died, once a later sync was good. */
+gboolean state_settle(VbHost *host, const char *path, gboolean has_failed, GError **error);
 
 /* The build to use on this host: the pinned one while it is of the wanted class and its files are
  * there, else one of the same class; `ret_replaced` when that is because a pinned file is gone.

@@ -8,6 +8,7 @@
 
 #include "common/base/message.h"
 #include "common/base/text.h"
+#include "services/host-agent/volumes.h"
 
 #define VM_UUID    "11111111-1111-4111-8111-111111111111"
 #define HOST_UUID  "99999999-9999-4999-8999-999999999999"
@@ -275,6 +276,9 @@ static void die(Life *life)
         fault_host_reboot(life->machine);
     }
     life->fault.crashed = FALSE;
+    /* The next agent remembers nothing that is not in the journal. */
+    failed_syncs_free(life->host.failed_syncs);
+    life->host.failed_syncs = failed_syncs_new();
     life->now_ms += life->is_late ? PATIENCE_MS : 0;
     if (life->fault.hit && ++life->deaths >= ILL_DEATHS) {
         life->fault.mended = TRUE;
@@ -861,6 +865,7 @@ Life *life_new(FaultMode mode, guint at)
                           .hypervisor = fault_host_hypervisor(life->machine),
                           .ports = fault_host_switch(life->machine),
                           .files = fault_files_vtable(life->files),
+                          .failed_syncs = failed_syncs_new(),
                           .now_ms = now_ms,
                           .wait_ms = wait_ms,
                           .clock = life};
@@ -883,6 +888,7 @@ static void remove_tree(const char *path)
 void life_free(Life *life)
 {
     agent_end(life);
+    failed_syncs_free(life->host.failed_syncs);
     fault_host_free(life->machine);
     fault_files_free(life->files);
     remove_tree(life->folder);

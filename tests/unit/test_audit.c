@@ -6,9 +6,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <json-glib/json-glib.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "services/host-agent/audit.h"
@@ -207,6 +211,69 @@ static void one_that_cannot_be_written_stops_nothing(void **state)
     assert_int_equal(g_rmdir(world->path), 0);
 }
 
+static void refused_in_its_place(World *world)
+{
+    g_autoptr(GError) error = NULL;
+    assert_null(audit_new(world->path, HOST, &error));
+    assert_true(g_error_matches(error, VB_ERROR, ERROR_CODE_INVALID_ARGUMENT));
+    audit_add(&world->host, &world->vm, AUDIT_DOMAIN_CREATED, NULL);
+}
+
+/* Nobody reads the pipe at first: an open that waits for a reader never comes back. */
+static void only_a_regular_file_is_written(void **state)
+{
+    World *world = *state;
+    g_autofree char *target = g_build_filename(world->folder, "target", NULL);
+    char bytes[16];
+    assert_int_equal(g_remove(world->path), 0);
+    assert_int_equal(mkfifo(world->path, 0600), 0);
+    refused_in_its_place(world);
+    int reader = open(world->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(reader >= 0);
+    refused_in_its_place(world);
+    assert_int_equal(read(reader, bytes, sizeof(bytes)), 0);
+    close(reader);
+    assert_int_equal(g_remove(world->path), 0);
+    assert_int_equal(symlink(target, world->path), 0);
+    refused_in_its_place(world);
+    assert_false(g_file_test(target, G_FILE_TEST_EXISTS));
+}
+
+/* No file may grow beyond this. */
+static void limit_set(rlim_t max_bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = max_bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void a_line_that_was_cut_short_spoils_no_other(void **state)
+{
+    enum { CUT_BYTES = 10 };
+    World *world = *state;
+    GStatBuf facts;
+    audit_add(&world->host, &world->vm, AUDIT_DOMAIN_CREATED, NULL);
+    assert_int_equal(g_stat(world->path, &facts), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    limit_set((rlim_t)facts.st_size + CUT_BYTES);
+    audit_add(&world->host, &world->vm, AUDIT_DOMAIN_DESTROYED, NULL);
+    limit_set(RLIM_INFINITY);
+    signal(SIGXFSZ, SIG_DFL);
+    audit_add(&world->host, &world->vm, AUDIT_DOMAIN_GONE, NULL);
+    audit_add(&world->host, &world->vm, AUDIT_DOMAIN_GONE, NULL);
+    g_autofree char *text = NULL;
+    assert_true(g_file_get_contents(world->path, &text, NULL, NULL));
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    assert_int_equal(g_strv_length(lines), 5);
+    assert_int_equal(strlen(lines[1]), CUT_BYTES);
+    for (int i = 2; i < 4; i++) {
+        g_autoptr(JsonNode) node = json_from_string(lines[i], NULL);
+        assert_string_equal(text_of(json_node_get_object(node), "effect"), "domain-gone");
+    }
+    assert_string_equal(lines[4], "");
+}
+
 static void nobody_wants_to_know(void **state)
 {
     World *world = *state;
@@ -231,6 +298,8 @@ int main(void)
         TEST(lines_of_threads_do_not_mix),
         TEST(a_file_that_was_renamed_away_is_left_alone),
         TEST(one_that_cannot_be_written_stops_nothing),
+        TEST(only_a_regular_file_is_written),
+        TEST(a_line_that_was_cut_short_spoils_no_other),
         TEST(nobody_wants_to_know),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

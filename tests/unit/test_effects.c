@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <grp.h>
 #include <string.h>
@@ -623,6 +624,22 @@ static void ovs_down_never_falls_back(void **state)
     assert_false(exists(socket_folder_path()));
 }
 
+/* What libvirt's schema refuses is refused while there is still nothing to undo. */
+static void start_of_what_no_domain_can_be_makes_nothing(void **state)
+{
+    (void)state;
+    VbArena *arena = world->guest->arena;
+    char *link =
+        arena_printf(arena, "%s/%s", world->guest->config.swtpm_dir, world->guest->vm->vm_uuid);
+    use_tpm();
+    start_of()->spec->vcpus = 65536;
+    start_refused(ERROR_CODE_INVALID_ARGUMENT, "look probe");
+    assert_false(exists(socket_folder_path()));
+    assert_false(g_file_test(link, G_FILE_TEST_IS_SYMLINK));
+    start_of()->spec->n_nics = 0;
+    start_refused(ERROR_CODE_INVALID_ARGUMENT, "look");
+}
+
 static void bad_nvram_is_refused_before_anything_is_made(void **state)
 {
     (void)state;
@@ -858,6 +875,122 @@ static void state_that_a_full_disk_refuses_is_said_as_any_other(void **state)
     VbEffectResult result = run_fails(EFFECT_CLEAN_UP, ERROR_CODE_STORAGE_IO, "look ports_of");
     assert_int_equal(result.left, LEFT_FILES);
     world->guest->vm->n_state_paths = 0;
+}
+
+/* Counts what is synced and opened to be written to. */
+static guint n_synced;
+static guint n_written;
+
+static int counting_fsync(VbFiles *self, int fd)
+{
+    (void)self;
+    n_synced++;
+    return files_posix()->fsync(files_posix(), fd);
+}
+
+static int counting_open(VbFiles *self, const char *path, int flags, mode_t mode)
+{
+    (void)self;
+    n_written += (flags & O_ACCMODE) != O_RDONLY;
+    return files_posix()->open(files_posix(), path, flags, mode);
+}
+
+/* The last sync of the NVRAM has failed. */
+static char *use_unsynced_nvram(VbFiles *files)
+{
+    char *nvram = use_nvram();
+    *files = *world->host.files;
+    world->host.files = files;
+    world->host.failed_syncs = failed_syncs_new();
+    files->fsync = full_fsync;
+    assert_false(state_sync(&world->host, nvram, NULL));
+    files->fsync = counting_fsync;
+    files->open = counting_open;
+    return nvram;
+}
+
+static void expect_settled(guint n_syncs, guint n_writes)
+{
+    assert_int_equal(n_synced, n_syncs);
+    assert_int_equal(n_written, n_writes);
+    n_synced = n_written = 0;
+}
+
+static void forget_unsynced(void)
+{
+    world->guest->vm->n_state_paths = 0;
+    world->guest->vm->domain_expected = FALSE;
+    failed_syncs_free(world->host.failed_syncs);
+    world->host.failed_syncs = NULL;
+}
+
+static void nvram_beside_a_foreign_domain_is_not_written(void **state)
+{
+    (void)state;
+    VbFiles files;
+    char *nvram = use_unsynced_nvram(&files);
+    HostVm *vm = world->guest->vm;
+    n_synced = n_written = 0;
+    world->presence = DOMAIN_FOREIGN;
+    run_fails(EFFECT_START, ERROR_CODE_FOREIGN_DOMAIN, "look");
+    expect_settled(0, 0);
+    vm->state_paths = &nvram;
+    vm->n_state_paths = 1;
+    vm->domain_expected = TRUE; /* The one of ours that is gone. */
+    run_fails(EFFECT_CLEAN_UP, ERROR_CODE_FOREIGN_DOMAIN, "look ports_of");
+    expect_settled(1, 0);
+    world->presence = DOMAIN_NONE;
+    run_ok(EFFECT_CLEAN_UP, "look ports_of");
+    expect_settled(2, 1);
+    run_ok(EFFECT_CLEAN_UP, "look ports_of");
+    expect_settled(1, 0);
+    vm->unsettled = ERROR_CODE_STORAGE_IO; /* As an agent has left it that is no more. */
+    run_ok(EFFECT_CLEAN_UP, "look ports_of");
+    expect_settled(2, 1);
+    vm->unsettled = ERROR_CODE_UNSPECIFIED;
+    forget_unsynced();
+}
+
+/* It may be another's: no domain of ours has had it. */
+static void nvram_of_a_refused_start_is_not_written(void **state)
+{
+    (void)state;
+    VbFiles files;
+    char *nvram = use_unsynced_nvram(&files);
+    HostVm *vm = world->guest->vm;
+    n_synced = n_written = 0;
+    run_ok(EFFECT_CLEAN_UP, "look ports_of");
+    expect_settled(1, 0);
+    vm->state_paths = &nvram;
+    vm->n_state_paths = 1;
+    run_ok(EFFECT_CLEAN_UP, "look ports_of");
+    expect_settled(1, 0);
+    /* Nor does the older domain that is cleared away make it ours. */
+    char *older = arena_printf(world->guest->arena, "%s.older", nvram);
+    vm->state_paths = &older;
+    vm->domain_expected = TRUE;
+    run_ok(EFFECT_CLEAN_UP, "look ports_of");
+    expect_settled(1, 0);
+    forget_unsynced();
+}
+
+static void nvram_of_two_names_is_not_written(void **state)
+{
+    (void)state;
+    VbFiles files;
+    char *nvram = use_unsynced_nvram(&files);
+    g_autofree char *other = g_strdup_printf("%s.of-a-running-vm", nvram);
+    assert_int_equal(link(nvram, other), 0);
+    n_synced = n_written = 0;
+    VbEffectResult result = run(EFFECT_START);
+    assert_int_equal(result.error->code, ERROR_CODE_NVRAM_UNSAFE_FILE);
+    assert_true(result.nothing_created);
+    world->guest->vm->state_paths = &nvram;
+    world->guest->vm->n_state_paths = 1;
+    world->guest->vm->domain_expected = TRUE;
+    run_ok(EFFECT_CLEAN_UP, "look ports_of");
+    expect_settled(1, 0);
+    forget_unsynced();
 }
 
 /* Folders that were synced, one a line. */
@@ -1486,77 +1619,88 @@ static void effects_leave_their_lines(void **state)
     run(EFFECT_START);
     g_autofree char *failed = audited(path);
     assert_string_equal(failed, "nvram-verified port-plugged port-plugged");
+    /* Nor is what stands beside ours said to be gone. */
+    g_unlink(path);
+    world->presence = DOMAIN_FOREIGN;
+    run(EFFECT_CLEAN_UP);
+    g_autofree char *foreign = audited(path);
+    assert_null(strstr(foreign, "domain-gone"));
     audit_free(world->host.audit);
     world->host.audit = NULL;
 }
 
+static const struct CMUnitTest tests[] = {
+    TEST(start_goes_from_look_to_report),
+    TEST(start_without_vhost_user_asks_no_switch),
+    TEST(volumes_are_found_by_type),
+    TEST(replaced_firmware_is_reported),
+    TEST(missing_volumes_are_refused_before_all_else),
+    TEST(secure_boot_without_nvram_is_refused),
+    TEST(vhost_user_nic_starts_as_virtio_whatever_was_asked),
+    TEST(nvram_of_another_name_than_the_specs_is_refused),
+    TEST(two_nvrams_are_refused),
+    TEST(socket_path_too_long_is_refused_before_anything_is_made),
+    TEST(libvirt_away_is_said),
+    TEST(foreign_domain_is_refused),
+    TEST(domain_that_is_there_decides),
+    TEST(domain_type_that_is_not_offered_is_refused),
+    TEST(firmware_that_is_not_installed_is_refused),
+    TEST(missing_files_are_refused),
+    TEST(ovs_down_never_falls_back),
+    TEST(start_of_what_no_domain_can_be_makes_nothing),
+    TEST(bad_nvram_is_refused_before_anything_is_made),
+    TEST(tpm_that_started_once_must_have_state),
+    TEST(refused_port_ends_the_start),
+    TEST(start_that_expires_on_the_way_creates_nothing),
+    TEST(failed_create_may_have_made_a_domain),
+    TEST(domain_that_ends_at_once_is_no_success),
+    TEST(stale_sockets_are_removed_at_start),
+    TEST(look_completes_the_hardware_of_a_start),
+    TEST(look_finds_the_state_of_a_running_domain),
+    TEST(nvram_is_read_from_domain_xml),
+    TEST(clean_up_takes_everything_down),
+    TEST(nothing_is_touched_while_the_domain_may_run),
+    TEST(foreign_domain_is_left_and_the_rest_goes),
+    TEST(ovs_away_matters_only_where_ports_were),
+    TEST(one_port_that_stays_stops_no_other),
+    TEST(state_that_cannot_be_synced_is_said_before_ports),
+    TEST(state_that_a_full_disk_refuses_is_said_as_any_other),
+    TEST(nvram_beside_a_foreign_domain_is_not_written),
+    TEST(nvram_of_a_refused_start_is_not_written),
+    TEST(nvram_of_two_names_is_not_written),
+    TEST(forget_removes_logs_and_the_tpms_link),
+    TEST(forgotten_does_not_come_back_behind_a_power_failure),
+    TEST(stop_of_what_does_not_run_says_so),
+    TEST(forced_stop_does_not_ask),
+    TEST(late_stop_touches_no_newer_domain),
+    TEST(forced_stop_takes_the_place_of_one_that_waits),
+    TEST(stop_that_has_expired_only_looks),
+    TEST(forced_end_is_left_time_before_the_expiry),
+    TEST(graceful_stop_waits_for_the_guest),
+    TEST(deaf_guest_runs_on_after_a_graceful_stop),
+    TEST(deaf_guest_is_forced_at_the_deadline),
+    TEST(stop_that_libvirt_refuses_fails),
+    TEST(attach_goes_from_look_to_report),
+    TEST(attach_of_what_is_there_only_reports),
+    TEST(attach_where_another_nic_is_says_so),
+    TEST(attach_waits_while_libvirt_is_at_work),
+    TEST(attach_of_other_types_asks_no_switch),
+    TEST(attach_that_cannot_be_is_refused_before_anything_is_made),
+    TEST(attach_needs_the_domain_of_its_epoch),
+    TEST(attach_that_has_expired_takes_its_port_away),
+    TEST(attach_that_fails_leaves_nothing),
+    TEST(attach_whose_undo_fails_says_so),
+    TEST(attach_is_not_undone_while_libvirt_is_away),
+    TEST(preempted_call_has_ended_the_domain),
+    TEST(detach_goes_from_device_to_port),
+    TEST(detach_of_what_is_gone_goes_on_with_the_port),
+    TEST(guest_may_keep_a_device),
+    TEST(detach_stops_waiting_for_a_forced_stop),
+    TEST(detach_that_libvirt_refuses_changes_nothing),
+    TEST(effects_leave_their_lines),
+};
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(start_goes_from_look_to_report),
-        TEST(start_without_vhost_user_asks_no_switch),
-        TEST(volumes_are_found_by_type),
-        TEST(replaced_firmware_is_reported),
-        TEST(missing_volumes_are_refused_before_all_else),
-        TEST(secure_boot_without_nvram_is_refused),
-        TEST(vhost_user_nic_starts_as_virtio_whatever_was_asked),
-        TEST(nvram_of_another_name_than_the_specs_is_refused),
-        TEST(two_nvrams_are_refused),
-        TEST(socket_path_too_long_is_refused_before_anything_is_made),
-        TEST(libvirt_away_is_said),
-        TEST(foreign_domain_is_refused),
-        TEST(domain_that_is_there_decides),
-        TEST(domain_type_that_is_not_offered_is_refused),
-        TEST(firmware_that_is_not_installed_is_refused),
-        TEST(missing_files_are_refused),
-        TEST(ovs_down_never_falls_back),
-        TEST(bad_nvram_is_refused_before_anything_is_made),
-        TEST(tpm_that_started_once_must_have_state),
-        TEST(refused_port_ends_the_start),
-        TEST(start_that_expires_on_the_way_creates_nothing),
-        TEST(failed_create_may_have_made_a_domain),
-        TEST(domain_that_ends_at_once_is_no_success),
-        TEST(stale_sockets_are_removed_at_start),
-        TEST(look_completes_the_hardware_of_a_start),
-        TEST(look_finds_the_state_of_a_running_domain),
-        TEST(nvram_is_read_from_domain_xml),
-        TEST(clean_up_takes_everything_down),
-        TEST(nothing_is_touched_while_the_domain_may_run),
-        TEST(foreign_domain_is_left_and_the_rest_goes),
-        TEST(ovs_away_matters_only_where_ports_were),
-        TEST(one_port_that_stays_stops_no_other),
-        TEST(state_that_cannot_be_synced_is_said_before_ports),
-        TEST(state_that_a_full_disk_refuses_is_said_as_any_other),
-        TEST(forget_removes_logs_and_the_tpms_link),
-        TEST(forgotten_does_not_come_back_behind_a_power_failure),
-        TEST(stop_of_what_does_not_run_says_so),
-        TEST(forced_stop_does_not_ask),
-        TEST(late_stop_touches_no_newer_domain),
-        TEST(forced_stop_takes_the_place_of_one_that_waits),
-        TEST(stop_that_has_expired_only_looks),
-        TEST(forced_end_is_left_time_before_the_expiry),
-        TEST(graceful_stop_waits_for_the_guest),
-        TEST(deaf_guest_runs_on_after_a_graceful_stop),
-        TEST(deaf_guest_is_forced_at_the_deadline),
-        TEST(stop_that_libvirt_refuses_fails),
-        TEST(attach_goes_from_look_to_report),
-        TEST(attach_of_what_is_there_only_reports),
-        TEST(attach_where_another_nic_is_says_so),
-        TEST(attach_waits_while_libvirt_is_at_work),
-        TEST(attach_of_other_types_asks_no_switch),
-        TEST(attach_that_cannot_be_is_refused_before_anything_is_made),
-        TEST(attach_needs_the_domain_of_its_epoch),
-        TEST(attach_that_has_expired_takes_its_port_away),
-        TEST(attach_that_fails_leaves_nothing),
-        TEST(attach_whose_undo_fails_says_so),
-        TEST(attach_is_not_undone_while_libvirt_is_away),
-        TEST(preempted_call_has_ended_the_domain),
-        TEST(detach_goes_from_device_to_port),
-        TEST(detach_of_what_is_gone_goes_on_with_the_port),
-        TEST(guest_may_keep_a_device),
-        TEST(detach_stops_waiting_for_a_forced_stop),
-        TEST(detach_that_libvirt_refuses_changes_nothing),
-        TEST(effects_leave_their_lines),
-    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

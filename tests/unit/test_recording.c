@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
+#include <glib/gstdio.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -209,6 +210,84 @@ static void records_out_of_order_are_not_written(void **state)
     }
 }
 
+/* ---- The file */
+
+static char *folder;
+static char *path;
+
+static int folder_make(void **state)
+{
+    (void)state;
+    folder = g_dir_make_tmp("vb-recording-XXXXXX", NULL);
+    path = g_build_filename(folder, "one.recording", NULL);
+    return 0;
+}
+
+/* The file at `path` must be all that is left. */
+static int folder_remove(void **state)
+{
+    (void)state;
+    g_remove(path);
+    int failed = g_rmdir(folder);
+    g_free(path);
+    g_free(folder);
+    return failed;
+}
+
+/* What has one record, or (`data`) one that is no part of it. */
+static gboolean one_fill(GOutputStream *stream, gpointer data, GError **error)
+{
+    RecordingHeader header = header_make();
+    g_autoptr(VbRecordingWriter) writer = recording_writer_new(stream, &header, error);
+    VbBusRecord record = record_make(GPOINTER_TO_INT(data));
+    return recording_write(writer, 0, &record, error) && recording_write_end(writer, error);
+}
+
+static void assert_holds(gint64 offset)
+{
+    g_autoptr(VbRecording) recording = recording_open(path, NULL);
+    assert_non_null(recording);
+    const VbRecordedLog *log = g_ptr_array_index(recording->logs, 0);
+    const VbBusRecord *record = g_ptr_array_index(log->records, 0);
+    assert_int_equal(record->offset, offset);
+}
+
+static void only_a_whole_recording_takes_the_place_of_another(void **state)
+{
+    (void)state;
+    g_autoptr(GError) error = NULL;
+    GStatBuf facts;
+    assert_true(recording_save(path, one_fill, GINT_TO_POINTER(3), NULL));
+    assert_holds(3);
+    assert_int_equal(g_stat(path, &facts), 0);
+    assert_int_equal(facts.st_mode & 07777, 0600);
+    assert_false(recording_save(path, one_fill, GINT_TO_POINTER(9), &error));
+    assert_int_equal(error->code, RECORDING_ERROR_RECORD);
+    assert_holds(3);
+    assert_true(recording_save(path, one_fill, GINT_TO_POINTER(4), NULL));
+    assert_holds(4);
+}
+
+static void a_recording_that_fails_leaves_no_file(void **state)
+{
+    (void)state;
+    assert_false(recording_save(path, one_fill, GINT_TO_POINTER(9), NULL));
+    assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
+}
+
+static void what_is_no_regular_file_is_left_alone(void **state)
+{
+    (void)state;
+    g_autoptr(GError) error = NULL;
+    assert_int_equal(g_mkdir(path, 0700), 0);
+    assert_false(recording_save(path, one_fill, GINT_TO_POINTER(3), &error));
+    assert_int_equal(error->code, RECORDING_ERROR_IO);
+    assert_true(g_file_test(path, G_FILE_TEST_IS_DIR));
+    assert_false(recording_save("/dev/null", one_fill, GINT_TO_POINTER(3), NULL));
+}
+
+#define FILE_TEST(name) cmocka_unit_test_setup_teardown(name, folder_make, folder_remove)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +297,9 @@ int main(void)
         cmocka_unit_test(bytes_behind_the_end_are_damage),
         cmocka_unit_test(hostile_lengths_take_no_memory),
         cmocka_unit_test(records_out_of_order_are_not_written),
+        FILE_TEST(only_a_whole_recording_takes_the_place_of_another),
+        FILE_TEST(a_recording_that_fails_leaves_no_file),
+        FILE_TEST(what_is_no_regular_file_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "common/base/text.h"
+#include "services/host-agent/audit.h"
 #include "services/host-agent/files_posix.h"
 #include "services/host-agent/volume_files.h"
 #include "services/host-agent/firmware.h"
@@ -49,6 +50,9 @@ typedef struct {
     int cause;
     guint64 free_bytes; /* 0: as it is. */
     guint syncs;
+    void (*after_sync)(const char *path); /* Happens once behind an fsync; NULL: nothing does. */
+    gboolean full;                        /* No write finds room. */
+    guint writes;                         /* Files that were opened to be written to. */
     const char *swap_path; /* Becomes a link to swap_target as soon as it was looked at. */
     const char *swap_target;
     char *folder;   /* The trace names paths below it only. */
@@ -82,6 +86,7 @@ static gboolean fails(VbFiles *self)
 static int faulty_open(VbFiles *self, const char *path, int flags, mode_t mode)
 {
     int fd = fails(self) ? -1 : REAL(open, path, flags, mode);
+    ((FaultyFiles *)self)->writes += (flags & O_ACCMODE) != O_RDONLY;
     if (fd >= 0) {
         g_hash_table_insert(((FaultyFiles *)self)->open_paths, GINT_TO_POINTER(fd), g_strdup(path));
     }
@@ -96,6 +101,10 @@ static ssize_t faulty_read(VbFiles *self, int fd, void *bytes, size_t size_bytes
 /* In two halves, so that a crash between them leaves half a file. */
 static ssize_t faulty_write(VbFiles *self, int fd, const void *bytes, size_t size_bytes)
 {
+    if (((FaultyFiles *)self)->full) {
+        errno = ENOSPC;
+        return -1;
+    }
     return fails(self) ? -1 : REAL(write, fd, bytes, (size_bytes + 1) / 2);
 }
 
@@ -108,8 +117,14 @@ static int faulty_fsync(VbFiles *self, int fd)
 {
     FaultyFiles *faulty = (FaultyFiles *)self;
     faulty->syncs++;
-    trace(self, "sync", g_hash_table_lookup(faulty->open_paths, GINT_TO_POINTER(fd)));
-    return fails(self) ? -1 : REAL(fsync, fd);
+    const char *path = g_hash_table_lookup(faulty->open_paths, GINT_TO_POINTER(fd));
+    trace(self, "sync", path);
+    int result = fails(self) ? -1 : REAL(fsync, fd);
+    if (faulty->after_sync != NULL) {
+        faulty->after_sync(path);
+        faulty->after_sync = NULL;
+    }
+    return result;
 }
 
 static int faulty_close(VbFiles *self, int fd)
@@ -285,6 +300,7 @@ static int setup(void **state)
     world->faulty.open_paths = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     world->host.config = &world->config;
     world->host.files = &world->faulty.files;
+    world->host.failed_syncs = failed_syncs_new();
     *state = world;
     return 0;
 }
@@ -308,6 +324,7 @@ static int teardown(void **state)
     remove_tree(world->root);
     g_ptr_array_unref(world->config.storages);
     g_hash_table_unref(world->faulty.open_paths);
+    failed_syncs_free(world->host.failed_syncs);
     arena_free(world->arena);
     arena_free(world->scratch);
     g_free(world->root);
@@ -778,6 +795,45 @@ static void failure_tells_what_is_certainly_not_there(void **state)
     assert_true(is_not_made(created, command->volumes[2]));
 }
 
+/* A root disk of an image, the agent was killed in its copy, and it is what fills the storage. */
+static Volume *half_made_disk(World *world, char **ret_temporary)
+{
+    make_image(world, "images/base.raw", "raw");
+    Volume *disk = root_disk(world);
+    disk->image = (char *)"base.raw";
+    g_autofree char *folder = g_path_get_dirname(in_pool(world, ROOT_PATH));
+    g_autofree char *name = g_path_get_basename(in_pool(world, ROOT_PATH));
+    *ret_temporary = arena_printf(world->arena, "%s/.%s.new", folder, name);
+    assert_int_equal(g_mkdir_with_parents(folder, 0711), 0);
+    write_file(*ret_temporary, "sixty gigabytes", 15);
+    world->faulty.free_bytes = 1024;
+    return disk;
+}
+
+static void half_made_is_not_certainly_absent(void **state)
+{
+    World *world = *state;
+    char *temporary = NULL;
+    Volume *disk = half_made_disk(world, &temporary);
+    VbEffectResult result = run_create(world, command_of(world, NULL, disk, NULL));
+    assert_refused(&result, ERROR_CODE_STORAGE_FULL, "needed");
+    assert_true(is_there(temporary));
+    assert_false(is_not_made(result.report->volumes_created, disk));
+}
+
+static void half_made_is_not_in_its_own_way(void **state)
+{
+    World *world = *state;
+    char *temporary = NULL;
+    Volume *disk = half_made_disk(world, &temporary);
+    g_autofree char *bytes = g_strnfill(4 * MIB, 's');
+    write_file(temporary, bytes, 4 * MIB);
+    disk->capacity_bytes = 4 * MIB;
+    create(world, command_of(world, NULL, disk, NULL));
+    assert_true(is_there(in_pool(world, ROOT_PATH)));
+    assert_false(is_there(temporary));
+}
+
 static void what_existed_once_is_missed(void **state)
 {
     World *world = *state;
@@ -1161,6 +1217,43 @@ static void a_deletion_that_fails_keeps_no_other(void **state)
     assert_false(is_there(in_pool(world, NVRAM_PATH)));
 }
 
+static int refused_rmdir(VbFiles *self, const char *path)
+{
+    (void)self;
+    (void)path;
+    errno = EIO;
+    return -1;
+}
+
+static gint64 no_time_ms(void *clock)
+{
+    (void)clock;
+    return 0;
+}
+
+/* It happens once: the next try finds nothing that it could tell of. */
+static void a_deletion_is_told_though_its_folders_stay(void **state)
+{
+    World *world = *state;
+    char *path = in_root(world, "audit.jsonl");
+    g_autofree char *text = NULL;
+    GStatBuf facts;
+    CreateVolumes *command = command_of(world, &world->plain, nvram(world), NULL);
+    create(world, command);
+    assert_int_equal(g_stat(in_pool(world, NVRAM_PATH), &facts), 0);
+    world->host.now_ms = no_time_ms;
+    world->host.audit = audit_new(path, "a-host", NULL);
+    world->faulty.files.rmdir = refused_rmdir;
+    VbEffectResult result = run_delete(world, command);
+    audit_free(world->host.audit);
+    world->host.audit = NULL;
+    assert_refused(&result, ERROR_CODE_STORAGE_IO, "remove");
+    assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    assert_non_null(strstr(text, "\"effect\":\"volume-deleted\""));
+    assert_non_null(strstr(
+        text, arena_printf(world->arena, "\"inode\":%" G_GUINT64_FORMAT, (guint64)facts.st_ino)));
+}
+
 /* ---- The checks before a start ---- */
 
 static void verify(World *world, const Volume *volume, const FirmwareClass *wanted, ErrorCode code)
@@ -1374,6 +1467,194 @@ static void syncs_state(void **state)
     assert_non_null(strstr(error->message, "gone"));
 }
 
+/* ---- The state of a domain that is gone ---- */
+
+enum { STATE_BYTES = 5001 };
+
+/* A state file of which a sync has failed. */
+static const char *unsynced_state(World *world, const char *path)
+{
+    char bytes[STATE_BYTES];
+    memset(bytes, 's', sizeof(bytes));
+    write_file(in_pool(world, path), bytes, sizeof(bytes));
+    /* lstat twice, open, fsync */
+    world->faulty.calls = 0;
+    world->faulty.fail_at = 4;
+    world->faulty.cause = EIO;
+    assert_false(state_sync(&world->host, in_pool(world, path), NULL));
+    world->faulty.fail_at = 0;
+    world->faulty.writes = 0;
+    world->faulty.syncs = 0;
+    return in_pool(world, path);
+}
+
+static void settle(World *world, const char *path, guint n_writes)
+{
+    g_autoptr(GError) error = NULL;
+    world->faulty.writes = 0;
+    assert_true(state_settle(&world->host, path, FALSE, &error));
+    assert_int_equal(world->faulty.writes, n_writes);
+}
+
+static void assert_state(const char *path, gsize size_bytes)
+{
+    g_autofree char *bytes = NULL;
+    gsize n_bytes = 0;
+    assert_true(g_file_get_contents(path, &bytes, &n_bytes, NULL));
+    assert_int_equal(n_bytes, size_bytes);
+    for (gsize i = 0; i < n_bytes; i++) {
+        assert_int_equal(bytes[i], 's');
+    }
+}
+
+/* The vtable writes half of what it is given, each time. */
+static void settles_again_what_could_not_be_synced(void **state)
+{
+    World *world = *state;
+    const char *path = unsynced_state(world, NVRAM_PATH);
+    const char *other = in_pool(world, NVRAM_PATH ".other");
+    write_file(other, "state", 5);
+    settle(world, other, 1); /* Who knows what the agent before this one has seen. */
+    settle(world, other, 0);
+    write_file(in_pool(world, NVRAM_PATH ".good"), "state", 5);
+    assert_true(state_sync(&world->host, in_pool(world, NVRAM_PATH ".good"), NULL));
+    settle(world, in_pool(world, NVRAM_PATH ".good"), 0);
+    assert_true(state_sync(&world->host, path, NULL));
+    assert_int_equal(world->faulty.writes, 0);
+    world->faulty.syncs = 0;
+    settle(world, path, 1);
+    assert_int_equal(world->faulty.syncs, 2);
+    assert_state(path, STATE_BYTES);
+    settle(world, path, 0);
+    assert_true(state_settle(&world->host, path, TRUE, NULL));
+    assert_int_equal(world->faulty.writes, 1);
+    assert_state(path, STATE_BYTES);
+}
+
+static void settles_what_lies_in_a_tpm(void **state)
+{
+    World *world = *state;
+    const char *path = unsynced_state(world, TPM_PATH "/tpm2/tpm2-00.permall");
+    settle(world, in_pool(world, TPM_PATH), 1);
+    assert_state(path, STATE_BYTES);
+}
+
+/* Whatever fails on the way, it is not settled, and the next try begins again. */
+static void is_not_settled_before_all_of_it_is(void **state)
+{
+    World *world = *state;
+    const char *path = unsynced_state(world, DATA_PATH);
+    for (int cause = EIO; cause != 0; cause = cause == EIO ? ENOSPC : 0) {
+        gboolean ok = FALSE;
+        for (guint at = 1; !ok; at++) {
+            g_autoptr(GError) error = NULL;
+            world->faulty.calls = 0;
+            world->faulty.fail_at = at;
+            world->faulty.cause = cause;
+            world->faulty.crash = TRUE;
+            ok = state_settle(&world->host, path, FALSE, &error);
+            assert_true(ok || error != NULL);
+            assert_state(path, STATE_BYTES);
+            assert_true(!ok || world->faulty.writes > 0);
+        }
+        world->faulty.crash = FALSE;
+        unsynced_state(world, DATA_PATH);
+    }
+    settle(world, path, 1);
+}
+
+/* A write that may not even be needed does not keep a VM from starting; one that is needed does. */
+static void full_storage_matters_where_a_sync_has_failed(void **state)
+{
+    World *world = *state;
+    g_autoptr(GError) error = NULL;
+    const char *other = in_pool(world, NVRAM_PATH ".other");
+    const char *path = unsynced_state(world, NVRAM_PATH);
+    write_file(other, "state", 5);
+    world->faulty.full = TRUE;
+    settle(world, other, 1);
+    assert_false(state_settle(&world->host, path, FALSE, &error));
+    assert_int_equal(error->code, ERROR_CODE_STORAGE_FULL);
+    world->faulty.full = FALSE;
+    settle(world, path, 1);
+}
+
+static void is_not_written_by_another_name(void **state)
+{
+    World *world = *state;
+    const char *path = unsynced_state(world, NVRAM_PATH);
+    const char *other = in_root(world, "other");
+    assert_int_equal(link(path, other), 0);
+    settle(world, path, 0);
+    assert_int_equal(unlink(other), 0);
+    /* A folder on the way, and then the storage, is not what it was. */
+    const char *folder = in_pool(world, "nvRam");
+    assert_int_equal(rename(folder, in_root(world, "aside")), 0);
+    assert_int_equal(symlink(in_root(world, "aside"), folder), 0);
+    settle(world, path, 0);
+    assert_int_equal(unlink(folder), 0);
+    assert_int_equal(rename(in_root(world, "aside"), folder), 0);
+    world->local.path = world->nfs.path = in_root(world, "another");
+    settle(world, path, 0);
+    world->local.path = world->nfs.path = in_root(world, "pool");
+    settle(world, path, 1);
+}
+
+static void is_not_written_when_it_is_large(void **state)
+{
+    World *world = *state;
+    const char *path = unsynced_state(world, NVRAM_PATH);
+    assert_int_equal(truncate(path, 16 * MIB + 1), 0);
+    settle(world, path, 0);
+    assert_int_equal(truncate(path, 16 * MIB), 0);
+    settle(world, path, 1);
+}
+
+static void swap(const char *path)
+{
+    g_autofree char *aside = g_strdup_printf("%s.aside", path);
+    assert_int_equal(rename(path, aside), 0);
+    write_file(path, "bait", 4);
+}
+
+static void swap_for_link(const char *path)
+{
+    g_autofree char *aside = g_strdup_printf("%s.aside", path);
+    assert_int_equal(rename(path, aside), 0);
+    assert_int_equal(symlink(aside, path), 0);
+}
+
+static void grow(const char *path)
+{
+    assert_int_equal(truncate(path, STATE_BYTES + 1), 0);
+}
+
+static void shrink(const char *path)
+{
+    assert_int_equal(truncate(path, STATE_BYTES - 1), 0);
+}
+
+static void what_changes_under_it_is_not_written(void **state)
+{
+    World *world = *state;
+    static void (*const changes[])(const char *path) = {swap, swap_for_link, grow};
+    static const int causes[] = {ESTALE, ELOOP, EFBIG};
+    for (guint i = 0; i < G_N_ELEMENTS(changes); i++) {
+        g_autofree char *name = g_strdup_printf("%s.%u", NVRAM_PATH, i);
+        const char *path = unsynced_state(world, name);
+        g_autoptr(GError) error = NULL;
+        world->faulty.after_sync = changes[i];
+        assert_false(state_settle(&world->host, path, FALSE, &error));
+        assert_int_equal(world->faulty.writes, 0);
+        assert_non_null(strstr(error->message, g_strerror(causes[i])));
+    }
+    /* What is left of it is its own. */
+    const char *path = unsynced_state(world, NVRAM_PATH);
+    world->faulty.after_sync = shrink;
+    settle(world, path, 1);
+    assert_state(path, STATE_BYTES - 1);
+}
+
 /* ---- Firmware ---- */
 
 static const FirmwareRef *resolve(World *world, const FirmwareClass *wanted,
@@ -1526,6 +1807,8 @@ int main(void)
         TEST(refuses_a_disk_smaller_than_its_image),
         TEST(never_makes_anew),
         TEST(failure_tells_what_is_certainly_not_there),
+        TEST(half_made_is_not_certainly_absent),
+        TEST(half_made_is_not_in_its_own_way),
         TEST(what_existed_once_is_missed),
         TEST(refuses_storages),
         TEST(reports_of_many_refusals_fit_a_message),
@@ -1544,6 +1827,7 @@ int main(void)
         TEST(a_full_disk_is_named_so),
         TEST(deletes_what_it_made_and_nothing_else),
         TEST(a_deletion_that_fails_keeps_no_other),
+        TEST(a_deletion_is_told_though_its_folders_stay),
         TEST(verifies_content),
         TEST(verifies_what_kind_of_file_it_is),
         TEST(verifies_who_owns_it),
@@ -1551,6 +1835,13 @@ int main(void)
         TEST(expects_the_tpm_state),
         TEST(a_deletion_is_not_led_out_of_the_tpm),
         TEST(syncs_state),
+        TEST(settles_again_what_could_not_be_synced),
+        TEST(settles_what_lies_in_a_tpm),
+        TEST(is_not_settled_before_all_of_it_is),
+        TEST(full_storage_matters_where_a_sync_has_failed),
+        TEST(is_not_written_by_another_name),
+        TEST(is_not_written_when_it_is_large),
+        TEST(what_changes_under_it_is_not_written),
         TEST(resolves_firmware),
         TEST(keeps_to_the_pinned_size),
         TEST(reads_descriptors_of_all_folders),

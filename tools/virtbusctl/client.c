@@ -397,10 +397,34 @@ ClientNext client_next(VbClient *client, gint64 deadline_us, ClientRecord *ret_r
     }
 }
 
+/* Names the first of the partitions that were not read to their end. */
+static gboolean late(const VbClient *client, GError **error)
+{
+    guint n_open = g_hash_table_size(client->open_ends);
+    g_autoptr(GString) of = g_string_new(NULL);
+    for (guint i = 0; i < client->sources->len && of->len == 0; i++) {
+        ClientSource *source = g_ptr_array_index(client->sources, i);
+        if (g_hash_table_contains(client->open_ends, source)) {
+            g_string_printf(of, " of %s/%d", source->name, source->partition);
+        }
+    }
+    if (n_open > 1) {
+        g_string_append_printf(of, " and of %u more", n_open - 1);
+    }
+    g_set_error(error, CTL_ERROR, CTL_UNREACHABLE,
+                "the broker did not give all records%s in time: it is slow or away, or a "
+                "transaction is open there; see --timeout",
+                of->str);
+    return FALSE;
+}
+
+/* Of what is read up to an end that was known before, there is only so much: while it comes, there
+ * is time. */
 gboolean client_read_to_end(VbClient *client, gint64 timeout_ms, ClientTake take, gpointer data,
                             GError **error)
 {
-    gint64 deadline_us = g_get_monotonic_time() + timeout_ms * G_TIME_SPAN_MILLISECOND;
+    gint64 timeout_us = timeout_ms * G_TIME_SPAN_MILLISECOND;
+    gint64 deadline_us = g_get_monotonic_time() + timeout_us;
     for (;;) {
         g_auto(ClientRecord) record = {0};
         switch (client_next(client, deadline_us, &record, error)) {
@@ -408,13 +432,14 @@ gboolean client_read_to_end(VbClient *client, gint64 timeout_ms, ClientTake take
             if (!take(&record, data)) {
                 return TRUE;
             }
+            if (record.offset < record.source->to) {
+                deadline_us = g_get_monotonic_time() + timeout_us;
+            }
             break;
         case CLIENT_ENDS:
             return TRUE;
         case CLIENT_TIMEOUT:
-            g_set_error_literal(error, CTL_ERROR, CTL_UNREACHABLE,
-                                "the broker did not give all records in time; see --timeout");
-            return FALSE;
+            return late(client, error);
         case CLIENT_ERROR:
             return FALSE;
         }

@@ -90,7 +90,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ClientRecord, client_record_clear)
 typedef gboolean (*ClientTake)(const ClientRecord *record, gpointer data);
 
 /* Gives each record to `take`, until the end of all sources or until that has enough. FALSE and an
- * error: CTL_UNREACHABLE where it takes longer than `timeout_ms`. */
+ * error: CTL_UNREACHABLE, with a partition that waits, where it takes longer than `timeout_ms` since
+ * the beginning or since the last record of a client_read_range. */
 gboolean client_read_to_end(VbClient *client, gint64 timeout_ms, ClientTake take, gpointer data,
                             GError **error);
 

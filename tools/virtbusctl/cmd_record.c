@@ -282,8 +282,9 @@ static RecordingHeader *header_make(const Recording *recording)
     return header;
 }
 
-static gboolean records_write(const Recording *recording, GOutputStream *stream, GError **error)
+static gboolean records_write(GOutputStream *stream, gpointer data, GError **error)
 {
+    const Recording *recording = data;
     g_autoptr(VbRecordingWriter) writer =
         recording_writer_new(stream, header_make(recording), error);
     for (guint i = 0; writer != NULL && i < recording->sources->len; i++) {
@@ -297,15 +298,10 @@ static gboolean records_write(const Recording *recording, GOutputStream *stream,
     return writer != NULL && recording_write_end(writer, error);
 }
 
-/* In place of one that is there, and only once it is whole. */
-static gboolean file_write(const Recording *recording, GError **error)
+static gboolean file_write(Recording *recording, GError **error)
 {
     g_autoptr(GError) cause = NULL;
-    g_autoptr(GFile) file = g_file_new_for_path(recording->path);
-    g_autoptr(GFileOutputStream) stream =
-        g_file_replace(file, NULL, FALSE, G_FILE_CREATE_PRIVATE, NULL, &cause);
-    gboolean done = stream != NULL && records_write(recording, G_OUTPUT_STREAM(stream), &cause) &&
-                    g_output_stream_close(G_OUTPUT_STREAM(stream), NULL, &cause);
+    gboolean done = recording_save(recording->path, records_write, recording, &cause);
     if (!done) {
         g_set_error(error, CTL_ERROR, CTL_FAILED, "%s is not written: %s", recording->path,
                     cause->message);
