@@ -911,7 +911,7 @@ static void resume_work(Context *c)
 {
     const HostCommand *command = c->vm->command;
     if (command == NULL) {
-        work(c, EFFECT_UNPLUG);
+        look(c); /* The domain may have gone meanwhile. What is loose is tried again later. */
         return;
     }
     switch (command->command_case) {

@@ -15,7 +15,9 @@ enum {
     END_CHANCE = 2000, /* Per million chances. */
     DRAIN_MS = 10000,
     MAX_QUEUES = 8,
-    CHANCES_A_REPORT = 200,
+    CHANCES_A_REPORT = 60,
+    CHANCES_UNSYNCED = 1000,
+    UNSYNCED_US = 5 * SIM_S,
 };
 
 /* ---- What calls begin with */
@@ -158,12 +160,14 @@ static void agent_body(void *data)
 }
 
 /* What a report promises has to be on disk. The moment when the broker has it is worth more of the
- * power's chances than others. */
+ * power's chances than others; most of all when it may be the report of a guest that was cut off. */
 static void report_fate(void *data, const char *vm_uuid, gboolean delivered)
 {
     SimHost *host = data;
+    gint64 since_us = sim_now_us(host->sim) - host->unsynced_us;
+    guint n_chances = since_us < UNSYNCED_US ? CHANCES_UNSYNCED : CHANCES_A_REPORT;
     agent_report_fate(host->agent, vm_uuid, delivered);
-    for (guint i = 0; delivered && host->is_up && i < CHANCES_A_REPORT; i++) {
+    for (guint i = 0; delivered && host->is_up && i < n_chances; i++) {
         power_stays(host);
     }
 }

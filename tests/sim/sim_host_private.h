@@ -55,6 +55,7 @@ struct SimHost {
     gint64 skew_ms;
     gint64 leap_ms; /* Of a dead process's clock. */
     gint64 silent_until_us;
+    gint64 unsynced_us; /* When a guest last left its variables to the page cache; 0: none did. */
 
     SimProcess *process; /* Of the agent; NULL: it is not started. */
     VbAgent *agent;

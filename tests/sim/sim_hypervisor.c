@@ -221,6 +221,8 @@ void sim_domain_end(SimGuest *domain, gboolean orderly, StopReason reason, const
     give_back(domain);
     if (orderly && domain->nvram != NULL) {
         sim_node_sync(domain->nvram);
+    } else if (domain->nvram != NULL) {
+        host->unsynced_us = sim_now_us(host->sim);
     }
     sim_check_domain_ended(host->world->check, host, &facts);
     close_files(domain);

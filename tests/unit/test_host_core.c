@@ -1537,7 +1537,9 @@ static void port_that_stays_is_unplugged_later(void **state)
     expect_ports(w, "1 3 7 ", "7 ");
     step(w, (VbHostInput){.kind = HOST_INPUT_AGAIN});
     expect_phase(w, HOST_PHASE_WORKING, EFFECT_UNPLUG);
-    look(w); /* A crash. */
+    look(w); /* A crash: the domain comes first. */
+    expect_told_that_it_runs(w, 3);
+    step(w, (VbHostInput){.kind = HOST_INPUT_AGAIN});
     expect_phase(w, HOST_PHASE_WORKING, EFFECT_UNPLUG);
     failed(w, ERROR_CODE_OVS_UNAVAILABLE);
     expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
@@ -1549,6 +1551,23 @@ static void port_that_stays_is_unplugged_later(void **state)
     expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
     expect_ports(w, "1 3 ", "");
     expect_silent(w);
+}
+
+/* The power went, and the domain with it, while its port was unplugged. */
+static void end_is_told_though_an_unplug_was_cut_off(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    give(w, attach_command(w, 3, 0, NIC_TYPE_VHOST_USER));
+    unchanged(w, ERROR_CODE_OVS_UNAVAILABLE, NIC_PORT);
+    sent_change(w, ERROR_CODE_OVS_UNAVAILABLE);
+    expect_told_that_it_runs(w, 3);
+    step(w, (VbHostInput){.kind = HOST_INPUT_AGAIN});
+    expect_phase(w, HOST_PHASE_WORKING, EFFECT_UNPLUG);
+    look(w);
+    found_gone(w, STOP_REASON_NOT_RUNNING);
+    expect_phase(w, HOST_PHASE_IDLE, EFFECT_NONE);
+    expect_ports(w, "", "");
 }
 
 static void detach_is_done_though_its_port_stays(void **state)
@@ -1845,6 +1864,7 @@ static const struct CMUnitTest nic_tests[] = {
     ROW(expired_and_stale_attaches_and_detaches_do_nothing),
     ROW(failed_attach_leaves_no_port),
     ROW(port_that_stays_is_unplugged_later),
+    ROW(end_is_told_though_an_unplug_was_cut_off),
     ROW(detach_is_done_though_its_port_stays),
     ROW(loose_port_of_a_domain_that_ends_while_it_is_unplugged),
     ROW(crash_in_an_attach_or_a_detach_runs_it_again),
