@@ -40,7 +40,7 @@ void stack_replay(Stack *stack)
                                        "steps_not_made",   "vms_without_beginning",
                                        "states_compacted", "before_journals"};
     g_autofree char *path = g_build_filename(stack->folder, "replay.recording", NULL);
-    g_autoptr(StackAnswer) recorded = stack_done(stack, "record", path, NULL);
+    stack_answer_free(stack_done(stack, "record", path, NULL));
     recording_keep(stack, path);
     g_autoptr(StackAnswer) replayed = stack_ask(stack, "replay", path, NULL);
     for (guint i = 0; i < G_N_ELEMENTS(none); i++) {
