@@ -4,45 +4,8 @@
 #include <string.h>
 
 #include "common/base/error.h"
+#include "common/base/message.h"
 #include "common/base/text.h"
-
-static gboolean is_in_other_case(const ProtobufCFieldDescriptor *field, const char *base)
-{
-    return (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0 &&
-           *(const uint32_t *)(base + field->quantifier_offset) != field->id;
-}
-
-static size_t type_size_bytes(ProtobufCType type)
-{
-    switch (type) {
-    case PROTOBUF_C_TYPE_INT32:
-    case PROTOBUF_C_TYPE_SINT32:
-    case PROTOBUF_C_TYPE_SFIXED32:
-    case PROTOBUF_C_TYPE_UINT32:
-    case PROTOBUF_C_TYPE_FIXED32:
-        return sizeof(uint32_t);
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-        return sizeof(uint64_t);
-    case PROTOBUF_C_TYPE_FLOAT:
-        return sizeof(float);
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return sizeof(double);
-    case PROTOBUF_C_TYPE_BOOL:
-        return sizeof(protobuf_c_boolean);
-    case PROTOBUF_C_TYPE_ENUM:
-        return sizeof(int);
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    }
-    g_assert_not_reached();
-}
 
 /* ---- Output */
 
@@ -130,7 +93,7 @@ static gboolean is_default(const ProtobufCFieldDescriptor *field, const void *va
     case PROTOBUF_C_TYPE_BOOL:
     case PROTOBUF_C_TYPE_ENUM: {
         static const char zeroes[sizeof(uint64_t)];
-        return memcmp(value, zeroes, type_size_bytes(field->type)) == 0;
+        return memcmp(value, zeroes, message_value_bytes(field->type)) == 0;
     }
     }
     g_assert_not_reached();
@@ -142,7 +105,7 @@ static JsonNode *repeated_to_json(const ProtobufCFieldDescriptor *field, const c
     JsonArray *array = json_array_sized_new((guint)n_items);
     for (size_t i = 0; i < n_items; i++) {
         json_array_add_element(array,
-                               value_to_json(field, items + i * type_size_bytes(field->type)));
+                               value_to_json(field, items + i * message_value_bytes(field->type)));
     }
     JsonNode *node = json_node_init_array(json_node_alloc(), array);
     json_array_unref(array);
@@ -167,7 +130,7 @@ JsonNode *message_to_json(const void *message)
             continue;
         }
         gboolean in_oneof = (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0;
-        if (in_oneof ? !is_in_other_case(field, base) : !is_default(field, value)) {
+        if (in_oneof ? !message_is_other_case(message, field) : !is_default(field, value)) {
             json_object_set_member(object, field->name, value_to_json(field, value));
         }
     }
@@ -328,7 +291,7 @@ static gboolean number_from_json(Walk *walk, ProtobufCType type, JsonNode *node,
     gboolean is_signed = type == PROTOBUF_C_TYPE_INT32 || type == PROTOBUF_C_TYPE_SINT32 ||
                          type == PROTOBUF_C_TYPE_SFIXED32 || type == PROTOBUF_C_TYPE_INT64 ||
                          type == PROTOBUF_C_TYPE_SINT64 || type == PROTOBUF_C_TYPE_SFIXED64;
-    gboolean is_short = type_size_bytes(type) == sizeof(uint32_t);
+    gboolean is_short = message_value_bytes(type) == sizeof(uint32_t);
     if (is_signed) {
         gint64 number;
         if (!signed_from_json(walk, node, is_short ? G_MININT32 : G_MININT64,
@@ -404,7 +367,7 @@ static gboolean repeated_from_json(Walk *walk, const ProtobufCFieldDescriptor *f
     }
     JsonArray *array = json_node_get_array(node);
     guint n_items = json_array_get_length(array);
-    size_t size_bytes = type_size_bytes(field->type);
+    size_t size_bytes = message_value_bytes(field->type);
     char *items = arena_alloc(walk->arena, n_items * size_bytes);
     gsize path_length = walk->path->len;
     for (guint i = 0; i < n_items; i++) {

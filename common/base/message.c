@@ -92,9 +92,44 @@ static gboolean value_check(const void *value, const Path *path, GError **error)
     return TRUE;
 }
 
-static size_t value_size_bytes(const ProtobufCFieldDescriptor *field)
+size_t message_value_bytes(ProtobufCType type)
 {
-    return field->type == PROTOBUF_C_TYPE_ENUM ? sizeof(int) : sizeof(void *);
+    switch (type) {
+    case PROTOBUF_C_TYPE_INT32:
+    case PROTOBUF_C_TYPE_SINT32:
+    case PROTOBUF_C_TYPE_SFIXED32:
+    case PROTOBUF_C_TYPE_UINT32:
+    case PROTOBUF_C_TYPE_FIXED32:
+        return sizeof(uint32_t);
+    case PROTOBUF_C_TYPE_INT64:
+    case PROTOBUF_C_TYPE_SINT64:
+    case PROTOBUF_C_TYPE_SFIXED64:
+    case PROTOBUF_C_TYPE_UINT64:
+    case PROTOBUF_C_TYPE_FIXED64:
+        return sizeof(uint64_t);
+    case PROTOBUF_C_TYPE_FLOAT:
+        return sizeof(float);
+    case PROTOBUF_C_TYPE_DOUBLE:
+        return sizeof(double);
+    case PROTOBUF_C_TYPE_BOOL:
+        return sizeof(protobuf_c_boolean);
+    case PROTOBUF_C_TYPE_ENUM:
+        return sizeof(int);
+    case PROTOBUF_C_TYPE_STRING:
+    case PROTOBUF_C_TYPE_MESSAGE:
+        return sizeof(void *);
+    case PROTOBUF_C_TYPE_BYTES:
+        return sizeof(ProtobufCBinaryData);
+    }
+    g_assert_not_reached();
+}
+
+gboolean message_is_other_case(const ProtobufCMessage *message,
+                               const ProtobufCFieldDescriptor *field)
+{
+    const char *base = (const char *)message;
+    return (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0 &&
+           *(const uint32_t *)(const void *)(base + field->quantifier_offset) != field->id;
 }
 
 static gboolean fields_check(const ProtobufCMessage *message, const Path *parent, GError **error)
@@ -104,9 +139,8 @@ static gboolean fields_check(const ProtobufCMessage *message, const Path *parent
     for (unsigned i = 0; i < descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *field = &descriptor->fields[i];
         Path path = {.parent = parent, .field = field, .index = -1};
-        if ((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0 &&
-            *(const uint32_t *)(base + field->quantifier_offset) != field->id) {
-            continue; /* Another member of the oneof is set. */
+        if (message_is_other_case(message, field)) {
+            continue;
         }
         if (field->label != PROTOBUF_C_LABEL_REPEATED) {
             if (!value_check(base + field->offset, &path, error)) {
@@ -117,7 +151,7 @@ static gboolean fields_check(const ProtobufCMessage *message, const Path *parent
         size_t n_items = *(const size_t *)(base + field->quantifier_offset);
         const char *items = *(char *const *)(base + field->offset);
         for (path.index = 0; (size_t)path.index < n_items; path.index++) {
-            const char *item = items + (size_t)path.index * value_size_bytes(field);
+            const char *item = items + (size_t)path.index * message_value_bytes(field->type);
             gboolean checked = field->type == PROTOBUF_C_TYPE_STRING ||
                                field->type == PROTOBUF_C_TYPE_ENUM ||
                                field->type == PROTOBUF_C_TYPE_MESSAGE;

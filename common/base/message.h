@@ -26,6 +26,12 @@ gboolean message_check(const ProtobufCMessage *message, GError **error);
 gboolean message_check_bytes(const ProtobufCMessageDescriptor *descriptor, const void *bytes,
                              size_t size_bytes, GError **error);
 
+/* Of a value of this type, in its message or as one of a repeated field's. */
+size_t message_value_bytes(ProtobufCType type);
+/* Whether the field belongs to a oneof and is not the one that is set. */
+gboolean message_is_other_case(const ProtobufCMessage *message,
+                               const ProtobufCFieldDescriptor *field);
+
 /* Packed bytes; of NULL: NULL. Free with g_bytes_unref. */
 GBytes *message_pack(const void *message);
 /* Whether the message (or NULL) still packs to those bytes (or NULL). */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/base/message.h"
 #include "common/base/text.h"
 
 enum { TEXT_MAX = 120, BYTES_MAX = 24 };
@@ -15,36 +16,6 @@ typedef struct {
 
 /* A field or item of one side; NULL: it is not there. */
 typedef const void *Value;
-
-static size_t value_size_bytes(ProtobufCType type)
-{
-    switch (type) {
-    case PROTOBUF_C_TYPE_INT32:
-    case PROTOBUF_C_TYPE_SINT32:
-    case PROTOBUF_C_TYPE_SFIXED32:
-    case PROTOBUF_C_TYPE_UINT32:
-    case PROTOBUF_C_TYPE_FIXED32:
-    case PROTOBUF_C_TYPE_FLOAT:
-        return sizeof(uint32_t);
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return sizeof(uint64_t);
-    case PROTOBUF_C_TYPE_BOOL:
-        return sizeof(protobuf_c_boolean);
-    case PROTOBUF_C_TYPE_ENUM:
-        return sizeof(int);
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    }
-    g_assert_not_reached();
-}
 
 /* ---- Words */
 
@@ -115,7 +86,7 @@ static gboolean values_are_equal(const ProtobufCFieldDescriptor *field, Value a,
         return left->len == right->len &&
                (left->len == 0 || memcmp(left->data, right->data, left->len) == 0);
     }
-    return memcmp(a, b, value_size_bytes(field->type)) == 0;
+    return memcmp(a, b, message_value_bytes(field->type)) == 0;
 }
 
 /* Whether a message says nothing: none of its fields is there. */
@@ -147,11 +118,10 @@ static void values_walk(const Walk *walk, const char *path, const ProtobufCField
 /* A string that is not set, in a message that is there, is "": protobuf does not tell the two. */
 static Value field_of(const ProtobufCFieldDescriptor *field, const ProtobufCMessage *message)
 {
-    const char *base = (const char *)message;
-    gboolean is_other_case =
-        message != NULL && (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0 &&
-        *(const uint32_t *)(const void *)(base + field->quantifier_offset) != field->id;
-    return message == NULL || is_other_case ? NULL : base + field->offset;
+    if (message == NULL || message_is_other_case(message, field)) {
+        return NULL;
+    }
+    return (const char *)message + field->offset;
 }
 
 static Value item_of(const ProtobufCFieldDescriptor *field, const ProtobufCMessage *message,
@@ -163,7 +133,7 @@ static Value item_of(const ProtobufCFieldDescriptor *field, const ProtobufCMessa
         return NULL;
     }
     const char *items = *(char *const *)(const void *)(base + field->offset);
-    return items + index * value_size_bytes(field->type);
+    return items + index * message_value_bytes(field->type);
 }
 
 static void items_walk(const Walk *walk, const char *path, const ProtobufCFieldDescriptor *field,
@@ -190,7 +160,7 @@ static gboolean is_silent(const ProtobufCFieldDescriptor *field, Value value)
     if (field->type == PROTOBUF_C_TYPE_STRING) {
         return **(const char *const *)value == '\0';
     }
-    return memcmp(value, zeroes, value_size_bytes(field->type)) == 0;
+    return memcmp(value, zeroes, message_value_bytes(field->type)) == 0;
 }
 
 static void messages_walk(const Walk *walk, const char *parent, const ProtobufCMessage *a,

@@ -6,13 +6,10 @@
 #include <unistd.h>
 
 #include "common/bus/bus_topics.h"
-#include "common/bus/envelope.h"
-#include "common/bus/validate.h"
 #include "common/base/text.h"
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
 #include "services/host-agent/agent_offsets.h"
-#include "services/host-agent/host_core.h"
 
 enum {
     UNFINISHED_MAX = 256, /* Commands that were read and are not finished: bounds the memory. */
@@ -20,9 +17,6 @@ enum {
     CHECK_TIMEOUT_MS = 1000,
     END_SLICE_MS = 100,
 };
-
-/* Validation asks a service only for its name, and whether it can refuse: an agent cannot. */
-static const VbService agent_service = {.name = "host-agent"};
 
 static VbMetric dead_letters =
     METRICS_COUNTER("virtbus_agent_dead_letters_total", "Bad records sent to the agents' DLQ.");
@@ -162,31 +156,10 @@ static gboolean produce(VbAgentBus *bus, const VbBusMessage *message, Sent *sent
     return FALSE;
 }
 
-static void message_fill(VbArena *arena, VbBusMessage *message, const char *key, const void *body)
-{
-    size_t size_bytes = protobuf_c_message_get_packed_size(body);
-    uint8_t *packed = arena_alloc(arena, size_bytes);
-    protobuf_c_message_pack(body, packed);
-    message->key = key;
-    message->key_bytes = strlen(key);
-    message->value = packed;
-    message->value_bytes = size_bytes;
-}
-
 void agent_bus_report(VbAgentBus *bus, VbArena *arena, const HostReport *report,
                       const char *traceparent)
 {
-    /* The same report has the same id, however often it is sent. */
-    const char *id = arena_printf(arena, "host.%s/%s/%" G_GINT64_FORMAT, bus->host_uuid,
-                                  report->operation_id, report->time_ms);
-    VbBusHeader trace = {.name = "traceparent", .value = traceparent};
-    VbBusRecord record = {.headers = &trace, .n_headers = traceparent != NULL ? 1 : 0};
-    trace.size_bytes = traceparent != NULL ? strlen(traceparent) : 0;
-    VbOrigin origin = envelope_origin(arena, id, report->vm_uuid, &record);
-    VbBusMessage message = {.topic = host_report_topic(report)};
-    message_fill(arena, &message, report->vm_uuid, report);
-    envelope_output(arena, &origin, (guint)report->report_case, agent_service.name, report->time_ms,
-                    &report->base, &message);
+    VbBusMessage message = agent_record_report(arena, bus->host_uuid, report, traceparent);
     Sent *sent = g_new0(Sent, 1);
     sent->vm_uuid = g_strdup(report->vm_uuid);
     if (!produce(bus, &message, sent)) {
@@ -196,12 +169,7 @@ void agent_bus_report(VbAgentBus *bus, VbArena *arena, const HostReport *report,
 
 void agent_bus_info(VbAgentBus *bus, VbArena *arena, const HostInfo *info)
 {
-    const char *id =
-        arena_printf(arena, "host.%s/%" G_GINT64_FORMAT, bus->host_uuid, info->time_ms);
-    VbOrigin origin = envelope_origin(arena, id, bus->host_uuid, NULL);
-    VbBusMessage message = {.topic = TOPIC_HOSTS};
-    message_fill(arena, &message, bus->host_uuid, info);
-    envelope_output(arena, &origin, 0, agent_service.name, info->time_ms, &info->base, &message);
+    VbBusMessage message = agent_record_info(arena, bus->host_uuid, info);
     produce(bus, &message, NULL);
 }
 
@@ -236,14 +204,9 @@ static VbBusRecord *record_of(VbArena *arena, const rd_kafka_message_t *message)
 static void dead_letter(VbAgentBus *bus, VbArena *arena, const VbBusRecord *record,
                         const Error *error)
 {
-    VbDlqReason reason = {.stage = "validate",
-                          .code = ENUM_CODE(error_code, error->code),
-                          .reason = error->message,
-                          .host_uuid = bus->host_uuid};
-    VbBusMessage message = envelope_dlq(arena, record, bus->prefix, agent_service.name, &reason);
-    message.topic = TOPIC_AGENTS_DLQ;
+    VbBusMessage message = agent_record_dlq(arena, bus->prefix, bus->host_uuid, record, error);
     log_event(VB_LOG_WARNING, "dead-letter", error->message, "offset", log_number(record->offset),
-              "error", reason.code, NULL);
+              "error", ENUM_CODE(error_code, error->code), NULL);
     metrics_add(&dead_letters, 1);
     Sent *sent = g_new0(Sent, 1);
     sent->offset = record->offset;
@@ -258,24 +221,11 @@ static gboolean record_take(VbAgentBus *bus, VbArena *arena, const rd_kafka_mess
 {
     VbBusRecord *record = record_of(arena, message);
     offsets_read(&bus->offsets, record->offset);
-    const char *vm_uuid = validate_key(arena, record);
-    if (vm_uuid == NULL) {
-        dead_letter(bus, arena, record,
-                    error_make(arena, ERROR_CODE_KEY_MISMATCH,
-                               "the record's key is no uuid: use the VM's uuid as key"));
+    const Error *error = NULL;
+    if (!agent_record_read(arena, record, ret_command, &error)) {
+        dead_letter(bus, arena, record, error);
         return FALSE;
     }
-    VbJudgement judgement = validate_record(arena, &agent_service, record, vm_uuid);
-    if (judgement.validity != VALIDITY_GOOD) {
-        dead_letter(bus, arena, record, judgement.error);
-        return FALSE;
-    }
-    const VbBusHeader *trace = bus_record_header(record, "traceparent");
-    ret_command->offset = record->offset;
-    ret_command->command = (const HostCommand *)judgement.message;
-    ret_command->traceparent = trace != NULL ? arena_printf(arena, "%.*s", (int)trace->size_bytes,
-                                                            (const char *)trace->value)
-                                             : NULL;
     return TRUE;
 }
 

@@ -6,18 +6,10 @@
  * says otherwise; no call blocks, except where its comment says so. */
 #pragma once
 
-#include "common/base/arena.h"
 #include "common/bus/kafka_conf.h"
-#include "virtbus/v1/virtbus.h"
+#include "services/host-agent/agent_records.h"
 
 typedef struct VbAgentBus VbAgentBus;
-
-/* A command that passed every check of form; its key is its vm_uuid. */
-typedef struct {
-    gint64 offset;
-    const HostCommand *command;
-    const char *traceparent; /* NULL: it had none. */
-} VbAgentCommand;
 
 /* The fate of a report that was sent: `delivered`, or the broker has refused it or did not answer
  * for long. Called from agent_bus_serve. */

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "common/base/arena.h"
+#include "common/base/message.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { CHANGES_MAX = 4, GROW_DEPTH = 3, TEXT_MAX_BYTES = 16384, REPEATS_MAX = 64 };
@@ -58,40 +58,6 @@ static size_t *count_of(ProtobufCMessage *message, const ProtobufCFieldDescripto
     return (void *)((char *)message + field->quantifier_offset);
 }
 
-static size_t value_bytes(const ProtobufCFieldDescriptor *field)
-{
-    switch (field->type) {
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return 8;
-    case PROTOBUF_C_TYPE_INT32:
-    case PROTOBUF_C_TYPE_SINT32:
-    case PROTOBUF_C_TYPE_SFIXED32:
-    case PROTOBUF_C_TYPE_UINT32:
-    case PROTOBUF_C_TYPE_FIXED32:
-    case PROTOBUF_C_TYPE_FLOAT:
-    case PROTOBUF_C_TYPE_ENUM:
-    case PROTOBUF_C_TYPE_BOOL:
-        return 4;
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    }
-    return 0;
-}
-
-/* Whether the field has a value of its own: not the unset members of a oneof. */
-static gboolean is_set(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
-{
-    return !is_oneof(field) || *case_of(message, field) == field->id;
-}
-
 /* ---- The walk */
 
 static void collect(Mutation *m, ProtobufCMessage *message)
@@ -100,7 +66,8 @@ static void collect(Mutation *m, ProtobufCMessage *message)
     for (unsigned i = 0; i < message->descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *field = &message->descriptor->fields[i];
         gboolean text = field->type == PROTOBUF_C_TYPE_STRING;
-        if ((!text && field->type != PROTOBUF_C_TYPE_MESSAGE) || !is_set(message, field)) {
+        if ((!text && field->type != PROTOBUF_C_TYPE_MESSAGE) ||
+            message_is_other_case(message, field)) {
             continue;
         }
         size_t n = is_repeated(field) ? *count_of(message, field) : 1;
@@ -220,7 +187,7 @@ static void value_change(Mutation *m, const ProtobufCFieldDescriptor *field, voi
             below(m, 2) == 0 ? find_like(m, field->descriptor) : grown(m, field->descriptor, depth);
         return;
     default:
-        if (value_bytes(field) == 8) {
+        if (message_value_bytes(field->type) == 8) {
             *(guint64 *)value = any_number(m, *(guint64 *)value);
         } else {
             *(guint32 *)value = (guint32)any_number(m, *(guint32 *)value);
@@ -235,7 +202,7 @@ static void items_insert(Mutation *m, ProtobufCMessage *message,
                          guint times)
 {
     size_t *n = count_of(message, field);
-    size_t size_bytes = value_bytes(field);
+    size_t size_bytes = message_value_bytes(field->type);
     char *items = arena_alloc(m->arena, (*n + times) * size_bytes);
     const char *old = *(char **)at(message, field);
     if (*n > 0) {
@@ -254,7 +221,7 @@ static void item_remove(Mutation *m, ProtobufCMessage *message,
                         const ProtobufCFieldDescriptor *field)
 {
     size_t *n = count_of(message, field);
-    size_t size_bytes = value_bytes(field);
+    size_t size_bytes = message_value_bytes(field->type);
     char *items = *(char **)at(message, field);
     size_t where = below(m, *n);
     memmove(items + where * size_bytes, items + (where + 1) * size_bytes,
@@ -266,7 +233,7 @@ static void items_swap(Mutation *m, ProtobufCMessage *message,
                        const ProtobufCFieldDescriptor *field)
 {
     size_t n = *count_of(message, field);
-    size_t size_bytes = value_bytes(field);
+    size_t size_bytes = message_value_bytes(field->type);
     char *items = *(char **)at(message, field);
     char *a = items + below(m, n) * size_bytes;
     char *b = items + below(m, n) * size_bytes;
@@ -283,13 +250,13 @@ static void repeated_change(Mutation *m, ProtobufCMessage *message,
     guint64 item[2] = {0}; /* Large enough for every value. */
     char *items = *(char **)at(message, field);
     guint which = n > 0 ? below(m, 8) : 7;
-    size_t some = n > 0 ? below(m, n) * value_bytes(field) : 0;
+    size_t some = n > 0 ? below(m, n) * message_value_bytes(field->type) : 0;
     if (which < 2) {
         item_remove(m, message, field);
     } else if (which < 4) {
         items_swap(m, message, field);
     } else if (which == 4) {
-        memcpy(item, items + some, value_bytes(field));
+        memcpy(item, items + some, message_value_bytes(field->type));
         guint times = below(m, 8) == 0 ? 1 + below(m, REPEATS_MAX) : 1;
         items_insert(m, message, field, below(m, n + 1), item, times);
     } else if (which == 5 && field->type != PROTOBUF_C_TYPE_MESSAGE) {
@@ -310,8 +277,8 @@ static void field_change(Mutation *m, ProtobufCMessage *message,
         return;
     }
     void *value = at(message, field);
-    if (is_oneof(field) && *case_of(message, field) != field->id) {
-        memset(value, 0, value_bytes(field));
+    if (message_is_other_case(message, field)) {
+        memset(value, 0, message_value_bytes(field->type));
         *case_of(message, field) = field->id;
     } else if (field->type == PROTOBUF_C_TYPE_MESSAGE && below(m, 4) == 0) {
         *(ProtobufCMessage **)value = NULL;
@@ -399,7 +366,8 @@ static void items_cross(Mutation *m, ProtobufCMessage *into, ProtobufCMessage *f
     const char *items = *(char **)at(from, field);
     *count_of(into, field) = below(m, *count_of(into, field) + 1);
     for (size_t i = first; i < behind; i++) {
-        items_insert(m, into, field, *count_of(into, field), items + i * value_bytes(field), 1);
+        items_insert(m, into, field, *count_of(into, field),
+                     items + i * message_value_bytes(field->type), 1);
     }
 }
 

@@ -1,21 +1,17 @@
 /* The agent's Kafka over the simulated broker: agent_bus.h, in place of agent_bus.c. It judges
- * records with the product's own validate.h and counts offsets with its agent_offsets.h.
+ * and writes records with the product's own agent_records.h and counts offsets with its agent_offsets.h.
  *
  * What librdkafka's threads do, sending and committing, is a task of the agent's process: reports
  * reach the broker a while after they were sent, and the agent hears of it a while later still.
  * While the host is silent nothing gets through in either direction.
  *
- * Left out: heartbeats (nobody decides from them), headers of reports (for people), and the eventfd:
+ * Left out: heartbeats (nobody decides from them) and the eventfd:
  * sim_host_wake takes its place. */
 #include "services/host-agent/agent_bus.h"
 
 #include <string.h>
 
-#include "common/base/text.h"
-#include "common/bus/envelope.h"
-#include "common/bus/validate.h"
 #include "services/host-agent/agent_offsets.h"
-#include "services/host-agent/host_core.h"
 #include "tests/sim/sim_broker.h"
 
 enum {
@@ -27,8 +23,6 @@ enum {
     ACK_US = 20 * SIM_MS,
     LATE_US = 20 * SIM_S,
 };
-
-static const VbService agent_service = {.name = "host-agent"};
 
 struct VbAgentBus {
     SimWorld *world;
@@ -95,15 +89,7 @@ static void sent_write(VbAgentBus *bus, Sent *sent)
         (is_report && sim_fault(bus->sim, FAULT_REPORT_LOST))) {
         return;
     }
-    const VbBusRecord *record = sent->record;
-    VbBusMessage message = {.topic = record->topic,
-                            .partition = record->partition,
-                            .key = record->key,
-                            .key_bytes = record->key_bytes,
-                            .value = record->value,
-                            .value_bytes = record->value_bytes,
-                            .headers = record->headers,
-                            .n_headers = record->n_headers};
+    VbBusMessage message = sim_message_of(sent->record);
     gboolean is_written = sim_broker_append(bus->broker, &message) >= 0;
     sent->delivered = is_written && !(is_report && sim_fault(bus->sim, FAULT_REPORT_TWICE));
 }
@@ -257,21 +243,13 @@ static void sent_queue(VbAgentBus *bus, const VbBusRecord *record, char *vm_uuid
 void agent_bus_report(VbAgentBus *bus, VbArena *arena, const HostReport *report,
                       const char *traceparent)
 {
-    (void)traceparent;
     if (!sim_call(bus->process)) {
         return;
     }
-    size_t size_bytes = host_report__get_packed_size(report);
-    uint8_t *packed = arena_alloc(arena, size_bytes);
-    host_report__pack(report, packed);
-    size_t key_bytes = strlen(report->vm_uuid);
-    VbBusRecord record = {.topic = host_report_topic(report),
-                          .partition = topic_partition(report->vm_uuid, key_bytes,
-                                                       (int)bus->world->plan->n_partitions),
-                          .key = report->vm_uuid,
-                          .key_bytes = key_bytes,
-                          .value = packed,
-                          .value_bytes = size_bytes};
+    VbBusMessage message = agent_record_report(arena, bus->host_uuid, report, traceparent);
+    message.partition =
+        topic_partition(message.key, message.key_bytes, (int)bus->world->plan->n_partitions);
+    VbBusRecord record = sim_record_of(&message);
     sent_queue(bus, &record, g_strdup(report->vm_uuid), -1);
 }
 
@@ -319,18 +297,8 @@ int agent_bus_fd(VbAgentBus *bus)
 static void dead_letter(VbAgentBus *bus, VbArena *arena, const VbBusRecord *record,
                         const Error *error)
 {
-    VbDlqReason reason = {.stage = "validate",
-                          .code = ENUM_CODE(error_code, error->code),
-                          .reason = error->message,
-                          .host_uuid = bus->host_uuid};
-    VbBusMessage message = envelope_dlq(arena, record, SIM_PREFIX, agent_service.name, &reason);
-    VbBusRecord letter = {.topic = TOPIC_AGENTS_DLQ,
-                          .key = message.key,
-                          .key_bytes = message.key_bytes,
-                          .value = message.value,
-                          .value_bytes = message.value_bytes,
-                          .headers = message.headers,
-                          .n_headers = message.n_headers};
+    VbBusMessage message = agent_record_dlq(arena, SIM_PREFIX, bus->host_uuid, record, error);
+    VbBusRecord letter = sim_record_of(&message);
     sim_mark(MARK_DEAD_LETTER);
     sent_queue(bus, &letter, NULL, record->offset);
 }
@@ -340,25 +308,12 @@ static gboolean record_take(VbAgentBus *bus, VbArena *arena, const VbBusRecord *
                             VbAgentCommand *ret_command)
 {
     offsets_read(&bus->offsets, record->offset);
-    const char *vm_uuid = validate_key(arena, record);
-    if (vm_uuid == NULL) {
-        dead_letter(bus, arena, record,
-                    error_make(arena, ERROR_CODE_KEY_MISMATCH,
-                               "the record's key is no uuid: use the VM's uuid as key"));
+    const Error *error = NULL;
+    if (!agent_record_read(arena, record, ret_command, &error)) {
+        dead_letter(bus, arena, record, error);
         return FALSE;
     }
-    VbJudgement judgement = validate_record(arena, &agent_service, record, vm_uuid);
-    if (judgement.validity != VALIDITY_GOOD) {
-        dead_letter(bus, arena, record, judgement.error);
-        return FALSE;
-    }
-    const VbBusHeader *trace = bus_record_header(record, "traceparent");
-    ret_command->offset = record->offset;
-    ret_command->command = (const HostCommand *)judgement.message;
     sim_check_taken(bus->world->check, bus->host, ret_command->command);
-    ret_command->traceparent = trace != NULL ? arena_printf(arena, "%.*s", (int)trace->size_bytes,
-                                                            (const char *)trace->value)
-                                             : NULL;
     return TRUE;
 }
 

@@ -199,19 +199,38 @@ static void open_note(SimLog *log, SimTransaction *transaction, gint64 offset)
     g_array_append_val(log->open, open);
 }
 
+VbBusRecord sim_record_of(const VbBusMessage *message)
+{
+    return (VbBusRecord){.topic = message->topic,
+                         .partition = message->partition,
+                         .key = message->key,
+                         .key_bytes = message->key_bytes,
+                         .value = message->value,
+                         .value_bytes = message->value_bytes,
+                         .headers = message->headers,
+                         .n_headers = message->n_headers};
+}
+
+VbBusMessage sim_message_of(const VbBusRecord *record)
+{
+    return (VbBusMessage){.topic = record->topic,
+                          .partition = record->partition,
+                          .key = record->key,
+                          .key_bytes = record->key_bytes,
+                          .value = record->value,
+                          .value_bytes = record->value_bytes,
+                          .headers = record->headers,
+                          .n_headers = record->n_headers};
+}
+
 SimPlace sim_log_append(SimLog *log, const VbBusMessage *message, SimTransaction *transaction)
 {
     log->last_ms = MAX(log->last_ms, sim_now_ms(log->broker->sim) + log->broker->skew_ms);
-    VbBusRecord record = {.topic = log->topic,
-                          .partition = log->partition,
-                          .offset = log->next++,
-                          .time_ms = log->last_ms,
-                          .key = message->key,
-                          .key_bytes = message->key_bytes,
-                          .value = message->value,
-                          .value_bytes = message->value_bytes,
-                          .headers = message->headers,
-                          .n_headers = message->n_headers};
+    VbBusRecord record = sim_record_of(message);
+    record.topic = log->topic;
+    record.partition = log->partition;
+    record.offset = log->next++;
+    record.time_ms = log->last_ms;
     Entry entry = {.offset = record.offset,
                    .record = bus_record_copy(&record),
                    .fate = transaction != NULL ? ENTRY_OPEN : ENTRY_VISIBLE};

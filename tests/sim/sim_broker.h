@@ -46,6 +46,10 @@ gint64 sim_draw_skew_ms(SimWorld *world);
 
 /* ---- sim_broker.c: logs */
 
+/* The same bytes, seen from the other side: a record without a place, a message without a host. */
+VbBusRecord sim_record_of(const VbBusMessage *message);
+VbBusMessage sim_message_of(const VbBusRecord *record);
+
 /* NULL: no such topic, or it was deleted. `host_uuid` is for TOPIC_HOST_COMMANDS. */
 SimLog *sim_broker_log(SimBroker *broker, VbTopic topic, const char *host_uuid, int partition);
 /* The same for a host of the run, whether the topic is there now or not. */

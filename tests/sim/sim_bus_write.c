@@ -208,14 +208,7 @@ gboolean sim_bus_begin(VbBus *vtable, GError **error)
 
 static void unsent_keep(SimBus *bus, const VbBusMessage *message)
 {
-    VbBusRecord record = {.topic = message->topic,
-                          .partition = message->partition,
-                          .key = message->key,
-                          .key_bytes = message->key_bytes,
-                          .value = message->value,
-                          .value_bytes = message->value_bytes,
-                          .headers = message->headers,
-                          .n_headers = message->n_headers};
+    VbBusRecord record = sim_record_of(message);
     const char *host_uuid = NULL;
     for (guint i = 0; message->host_uuid != NULL && i < bus->world->plan->n_hosts; i++) {
         if (strcmp(bus->world->host_uuids[i], message->host_uuid) == 0) {
@@ -250,16 +243,8 @@ gboolean sim_bus_produce(VbBus *vtable, const VbBusMessage *message, GError **er
 
 static gboolean unsent_write(SimBus *bus, guint i, GError **error)
 {
-    const VbBusRecord *record = g_ptr_array_index(bus->unsent, i);
-    VbBusMessage message = {.topic = record->topic,
-                            .host_uuid = g_ptr_array_index(bus->unsent_hosts, i),
-                            .partition = record->partition,
-                            .key = record->key,
-                            .key_bytes = record->key_bytes,
-                            .value = record->value,
-                            .value_bytes = record->value_bytes,
-                            .headers = record->headers,
-                            .n_headers = record->n_headers};
+    VbBusMessage message = sim_message_of(g_ptr_array_index(bus->unsent, i));
+    message.host_uuid = g_ptr_array_index(bus->unsent_hosts, i);
     GError *cause = NULL;
     gint64 end_us = sim_now_us(bus->sim) + NO_TOPIC_US;
     gboolean is_done = FALSE;
