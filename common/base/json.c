@@ -225,7 +225,9 @@ static gboolean string_from_json(Walk *walk, JsonNode *node, const char **ret_te
         return refuse(walk, "must be a string");
     }
     *ret_text = json_node_get_string(node);
-    return TRUE;
+    /* json-glib also reads \337 and half a surrogate pair, and makes such bytes of them. */
+    return g_utf8_validate(*ret_text, -1, NULL) ||
+           refuse(walk, "has an escape that makes no UTF-8: write the character itself");
 }
 
 static gboolean enum_from_json(Walk *walk, const ProtobufCEnumDescriptor *descriptor,
@@ -421,6 +423,9 @@ static gboolean fields_from_json(Walk *walk, ProtobufCMessage *message, JsonNode
     JsonNode *member;
     json_object_iter_init_ordered(&iter, json_node_get_object(node));
     while (json_object_iter_next_ordered(&iter, &name, &member)) {
+        if (!g_utf8_validate(name, -1, NULL)) {
+            return refuse(walk, "has a field whose name is no UTF-8");
+        }
         g_string_append_printf(walk->path, "%s%s", path_length > 0 ? "." : "", name);
         if (!field_from_json(walk, message, name, member)) {
             return FALSE;

@@ -53,6 +53,11 @@ gboolean model_is_mac(const char *text)
     return text[17] == '\0' && g_ascii_xdigit_value(text[1]) % 2 == 0;
 }
 
+gboolean model_is_mtu(guint32 mtu)
+{
+    return mtu == 0 || (mtu >= MODEL_MTU_MIN && mtu <= MODEL_MTU_MAX);
+}
+
 #define TPM_DEVICE "tpm/0"
 
 gboolean model_tpm_has_started(const Hardware *hardware)

@@ -19,6 +19,11 @@ gboolean model_is_same_class(const FirmwareClass *a, const FirmwareClass *b);
 /* The NIC of that index; NULL: there is none, or nothing is known. */
 const EffectiveNic *model_nic(const Hardware *hardware, guint32 index);
 
+/* Of a NIC, in bytes: what IPv4 needs (RFC 791), and what libvirt's schema takes. */
+enum { MODEL_MTU_MIN = 68, MODEL_MTU_MAX = 65535 };
+/* Whether a NIC may have it. 0 stands for the network's own. */
+gboolean model_is_mtu(guint32 mtu);
+
 /* Whether a NIC may have it: "52:54:00:12:34:56". An odd first byte is a group address. */
 gboolean model_is_mac(const char *text);
 

@@ -40,6 +40,10 @@ gboolean domain_xml_check_nic(const char *vm_uuid, const NicSpec *nic, const cha
         return refuse(error, vm_uuid, "NIC %u has the bridge \"%.64s\", which cannot be one",
                       nic->index, nic->bridge);
     }
+    if (!model_is_mtu(nic->mtu)) {
+        return refuse(error, vm_uuid, "NIC %u has the MTU %u, which cannot be one", nic->index,
+                      nic->mtu);
+    }
     return TRUE;
 }
 

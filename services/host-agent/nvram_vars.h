@@ -12,7 +12,7 @@ typedef struct {
                              at the next boot. Debian's enrolled template holds both. */
     gboolean has_mtc;
     guint32 mtc;       /* MonotonicCounter: the firmware adds 1 at each boot. */
-    guint n_variables; /* Written completely and not deleted. */
+    guint n_variables; /* Written completely, not deleted and not being replaced. */
 } VbNvramFacts;
 
 /* FALSE and NVRAM_CORRUPT when the bytes are no variable store whose header, size and variables are

@@ -18,8 +18,6 @@ enum {
     DEVICES_MAX = 28,
     CDROMS_MAX = 4,
     QUEUES_MAX = 64,
-    MTU_MIN = 68,
-    MTU_MAX = 65535,
 };
 static const guint64 MIB = G_GUINT64_CONSTANT(1) << 20;
 static const guint64 MEMORY_MIN_BYTES = G_GUINT64_CONSTANT(16) << 20;
@@ -287,10 +285,10 @@ static gboolean check_nic_network(Check *check, size_t i, const NicSpec *nic)
                       "spec.nics[%zu].queues is %u, at most %d are allowed", i, nic->queues,
                       QUEUES_MAX);
     }
-    if (nic->mtu != 0 && (nic->mtu < MTU_MIN || nic->mtu > MTU_MAX)) {
+    if (!model_is_mtu(nic->mtu)) {
         return refuse(check, ERROR_CODE_INVALID_ARGUMENT,
-                      "spec.nics[%zu].mtu is %u, %d to %d are allowed", i, nic->mtu, MTU_MIN,
-                      MTU_MAX);
+                      "spec.nics[%zu].mtu is %u, %d to %d are allowed", i, nic->mtu, MODEL_MTU_MIN,
+                      MODEL_MTU_MAX);
     }
     return TRUE;
 }

@@ -665,6 +665,10 @@ static void refuses_what_libvirts_schema_refuses(void **state)
     plan_add_nic(mac, NIC_TYPE_USER, NIC_MODEL_VIRTIO)->mac = "53:54:00:aa:bb:cc";
     assert_refused(mac, ERROR_CODE_INVALID_ARGUMENT);
 
+    g_autoptr(VbTestPlan) mtu = plan_new(FOLDER, PLATFORM_LINUX);
+    plan_add_nic(mtu, NIC_TYPE_USER, NIC_MODEL_VIRTIO)->mtu = 65536;
+    assert_refused(mtu, ERROR_CODE_INVALID_ARGUMENT);
+
     g_autoptr(VbTestPlan) socket = plan_new(FOLDER, PLATFORM_LINUX);
     DiskSpec *disk = plan_add_disk(socket, VOLUME_TYPE_DATA, VOLUME_FORMAT_RAW);
     disk->bus = DISK_BUS_VHOST_USER;

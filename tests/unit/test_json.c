@@ -329,6 +329,8 @@ static void refuses_with_the_path(void **state)
         {&create_vm__descriptor, "{\"spec\":[]}", "spec must be an object: a VmSpec"},
         {&create_vm__descriptor, "[]", "the JSON document must be an object"},
         {&vm_spec__descriptor, "{\"name\":1}", "name must be a string"},
+        {&vm_spec__descriptor, "{\"name\":\"\\337\"}", "name has an escape that makes no UTF-8"},
+        {&vm_spec__descriptor, "{\"\\337\":1}", "a field whose name is no UTF-8"},
         {&vm_spec__descriptor, "{\"vcpus\":-1}",
          "vcpus must be a whole number from 0 to 4294967295"},
         {&vm_spec__descriptor, "{\"vcpus\":4294967296}", "vcpus must be a whole number"},
