@@ -57,11 +57,9 @@ static const char *value_words(VbArena *arena, const ProtobufCFieldDescriptor *f
         return *(const protobuf_c_boolean *)value ? "true" : "false";
     case PROTOBUF_C_TYPE_ENUM:
         return enum_label(field->descriptor, *(const int *)value);
-    case PROTOBUF_C_TYPE_STRING: {
-        const char *text = *(const char *const *)value;
-        return arena_printf(arena, "\"%.*s%s\"", TEXT_MAX, text,
-                            strlen(text) > TEXT_MAX ? "..." : "");
-    }
+    case PROTOBUF_C_TYPE_STRING:
+        return arena_printf(arena, "\"%s\"",
+                            text_tame(arena, *(const char *const *)value, TEXT_MAX));
     case PROTOBUF_C_TYPE_BYTES:
         return bytes_words(arena, value);
     case PROTOBUF_C_TYPE_MESSAGE:

@@ -48,3 +48,18 @@ gboolean enum_parse(const ProtobufCEnumDescriptor *descriptor, const char *text,
     }
     return FALSE;
 }
+
+char *text_tame(VbArena *arena, const char *raw, size_t max_bytes)
+{
+    g_autofree char *valid = g_utf8_make_valid(raw, -1);
+    g_autoptr(GString) text = g_string_new(NULL);
+    for (const char *at = valid; *at != '\0'; at = g_utf8_next_char(at)) {
+        if (text->len >= max_bytes) {
+            g_string_append(text, " ...");
+            break;
+        }
+        gunichar c = g_utf8_get_char(at);
+        g_string_append_unichar(text, g_unichar_iscntrl(c) ? ' ' : c);
+    }
+    return arena_strdup(arena, text->str);
+}

@@ -27,6 +27,8 @@ enum {
     RECORDING_FORMAT = 1,
     RECORDING_MAX_FRAME_BYTES = 64 * 1024 * 1024,
 };
+/* Times are from 1970 to the year 9999. */
+#define RECORDING_MAX_TIME_MS G_GINT64_CONSTANT(253402300799999)
 
 /* "host.commands" of a host's topic: what RecordedSource calls it. */
 const char *recording_topic_text(VbTopic topic);

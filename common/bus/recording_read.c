@@ -259,6 +259,9 @@ static gboolean record_take(Reader *reader, const RecordedRecord *message, GErro
         (!is_first && message->offset <= reader->offset)) {
         return damaged(reader, error, "a record's offset is not in order");
     }
+    if (message->time_ms < 0 || message->time_ms > RECORDING_MAX_TIME_MS) {
+        return damaged(reader, error, "a record's time is none");
+    }
     if (message->tombstone && message->value.len > 0) {
         return damaged(reader, error, "a tombstone has a value");
     }

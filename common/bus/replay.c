@@ -14,12 +14,26 @@ enum {
 
 /* ---- Whose steps are made */
 
+/* Sums of a few of them do not overflow. */
+static gboolean is_time(gint64 time_ms)
+{
+    return time_ms >= 0 && time_ms <= RECORDING_MAX_TIME_MS;
+}
+
+static gboolean settings_are_sound(const Settings *settings)
+{
+    return message_check(&settings->base, NULL) && is_time(settings->start_timeout_ms) &&
+           is_time(settings->stop_timeout_ms) && is_time(settings->expunge_timeout_ms) &&
+           is_time(settings->allowed_skew_ms) && is_time(settings->nvram_retain_ms) &&
+           is_time(settings->expunged_keep_ms) && is_time(settings->delete_retry_ms);
+}
+
 /* A journal comes from a file: what the loop would trust is judged first. */
 static const char *journal_fault(const Replay *replay)
 {
     const Journal *journal = replay->journal;
     if (journal == NULL || journal->n_steps == 0 || journal->settings == NULL ||
-        !message_check(&journal->settings->base, NULL)) {
+        !settings_are_sound(journal->settings)) {
         return "bytes that are no journal of steps";
     }
     if (journal->partition != replay->partition) {
@@ -28,10 +42,10 @@ static const char *journal_fault(const Replay *replay)
     for (size_t i = 0; i < journal->n_steps; i++) {
         const JournalStep *step = journal->steps[i];
         const RuntimeInput *input = step->runtime_input;
-        if (!uuid_is_valid(step->vm_uuid) ||
+        if (!uuid_is_valid(step->vm_uuid) || !is_time(step->time_ms) ||
             (input != NULL && input->input_case == RUNTIME_INPUT__INPUT__NOT_SET) ||
             (i == 0 && input != NULL && input->input_case == RUNTIME_INPUT__INPUT_UNDELIVERABLE)) {
-            return "a step of no VM, or of nothing";
+            return "a step of no VM, of no time, or of nothing";
         }
     }
     return NULL;

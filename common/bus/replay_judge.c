@@ -3,8 +3,11 @@
 
 #include "common/base/message.h"
 #include "common/base/message_diff.h"
+#include "common/base/text.h"
 #include "common/base/uuid.h"
 #include "common/bus/replay_private.h"
+
+enum { WORDS_MAX_BYTES = 1024 };
 
 /* ---- Findings */
 
@@ -30,7 +33,7 @@ static const char *step_place(const Replay *replay)
 
 static const char *kept(const Replay *replay, const char *text)
 {
-    return text != NULL ? arena_strdup(replay->result->arena, text) : NULL;
+    return text != NULL ? text_tame(replay->result->arena, text, WORDS_MAX_BYTES) : NULL;
 }
 
 gboolean replay_is_logic(const Replay *replay)

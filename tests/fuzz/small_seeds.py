@@ -11,6 +11,7 @@ import struct
 import sys
 
 DESCRIPTORS = "/usr/share/qemu/firmware"
+RECORDING = os.path.join(os.path.dirname(__file__), "..", "replay", "logic-3.recording")
 AUTHENTICATED = bytes.fromhex("782cf3aa7b949a43a1802e144ec37792")
 PLAIN = bytes.fromhex("1636cfdd7532644198b6fe85707ffe7d")
 NV_DATA = bytes.fromhex("8d2bf1ff96768b4ca9852747075b4f50")
@@ -99,11 +100,39 @@ def journal():
     yield "empty", b"\0"
 
 
+def varint(data, at):
+    value = shift = 0
+    while True:
+        value |= (data[at] & 0x7f) << shift
+        shift += 7
+        at += 1
+        if data[at - 1] < 0x80:
+            return value, at
+
+
+def recordings():
+    """A recorded life, each of its frames an item of fuzz.Recording; less of it; and cut off."""
+    with open(RECORDING, "rb") as file:
+        data = file.read()
+    at = data.index(b"\n") + 1
+    frames = []
+    while at < len(data):
+        size, behind = varint(data, at)
+        frames.append(b"\x0a" + data[at:behind + size])
+        at = behind + size
+    frames.pop()  # The end.
+    ends_well = b"\x10\x01"
+    yield "whole", b"".join(frames) + ends_well
+    yield "half", b"".join(frames[:1] + frames[1::2]) + ends_well
+    yield "header", frames[0] + ends_well
+    yield "cut-off", b"".join(frames[:20])
+
+
 def main():
     folder = sys.argv[1]
     for target, seeds in (("nvram_vars", stores()), ("firmware", descriptors()),
                           ("spec_flags", flags()), ("options", options()), ("json", json()),
-                          ("journal", journal())):
+                          ("journal", journal()), ("recording", recordings())):
         os.makedirs(os.path.join(folder, target), exist_ok=True)
         for name, data in seeds:
             with open(os.path.join(folder, target, name), "wb") as file:

@@ -722,6 +722,26 @@ static void test_diff_names_each_field(void **state)
     assert_string_equal(text->str, "bridge: -, \"br0\"\n");
 }
 
+static void test_diff_can_be_shown_whatever_the_text(void **state)
+{
+    (void)state;
+    g_autoptr(VbArena) arena = arena_new();
+    g_autoptr(GString) text = g_string_new(NULL);
+    NicSpec *nic = ARENA_MSG(arena, nic_spec);
+    nic->mac = arena_strdup(arena, "\x1b[1m\xff");
+    message_diff(arena, NULL, &nic->base, diff_take, text);
+    assert_string_equal(text->str, "mac: -, \" [1m\xef\xbf\xbd\"\n");
+    /* No character is cut in two. */
+    g_autofree char *euros = g_strnfill(3 * 1000, '\0');
+    for (int i = 0; i < 999; i++) {
+        memcpy(euros + 3 * i, "\xe2\x82\xac", 3);
+    }
+    nic->mac = euros;
+    g_string_assign(text, "x");
+    message_diff(arena, NULL, &nic->base, diff_take, text);
+    assert_true(text->len < 200 && g_utf8_validate(text->str, -1, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -749,6 +769,7 @@ int main(void)
         WITH_ARENA(test_errors_keep_their_code),
         cmocka_unit_test(test_no_message_passes_for_another),
         cmocka_unit_test(test_diff_names_each_field),
+        cmocka_unit_test(test_diff_can_be_shown_whatever_the_text),
         WITH_CONTRACT(test_contract_is_reached_whole),
         WITH_CONTRACT(test_no_message_is_recursive),
         WITH_CONTRACT(test_fields_are_of_plain_types),
