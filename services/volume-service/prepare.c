@@ -53,6 +53,28 @@ static Error *check_storage(VolumeContext *ctx, const PrepareVolumes *prepare)
     return NULL;
 }
 
+/* vm-service allows none of it. A disk that were a variable store would be a second one, and two
+ * disks of one index would share a volume. */
+static Error *check_disks(VolumeContext *ctx, const VmSpec *spec)
+{
+    for (size_t i = 0; i < spec->n_disks; i++) {
+        const DiskSpec *disk = spec->disks[i];
+        if (disk->type != VOLUME_TYPE_ROOT && disk->type != VOLUME_TYPE_DATA) {
+            return error_make(ctx->arena, ERROR_CODE_INVALID_ARGUMENT,
+                              "disk %u of VM %s is of type %s: Root or Data is allowed",
+                              disk->index, ctx->vm_uuid, ENUM_LABEL(volume_type, disk->type));
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (spec->disks[j]->index == disk->index) {
+                return error_make(ctx->arena, ERROR_CODE_INVALID_ARGUMENT,
+                                  "disk %u stands twice in the specification of VM %s", disk->index,
+                                  ctx->vm_uuid);
+            }
+        }
+    }
+    return NULL;
+}
+
 /* A volume on local storage is where it was made, or where a host was asked to make it and has not
  * answered. */
 static Error *check_place(VolumeContext *ctx, const Volume *volume, const char *host_uuid)
@@ -212,7 +234,8 @@ void prepare_plan(VolumeContext *ctx)
     VolumeOperation *operation = ctx->record->operation;
     const PrepareVolumes *prepare = operation->prepare;
     gboolean wait = FALSE;
-    Error *error = check_storage(ctx, prepare);
+    Error *error = check_disks(ctx, prepare->spec);
+    error = error != NULL ? error : check_storage(ctx, prepare);
     error = error != NULL ? error : check_places(ctx, operation->host_uuid);
     error = error != NULL ? error : check_number(ctx, prepare);
     Volume *nvram = error == NULL ? nvram_settle(ctx, prepare, &wait, &error) : NULL;

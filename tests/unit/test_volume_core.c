@@ -232,6 +232,14 @@ static VolumeCommand *prepare_with_store(World *world)
     return command;
 }
 
+static void disk_add(World *world, VmSpec *spec, VolumeType type, guint index)
+{
+    DiskSpec *disk = ARENA_MSG(world->arena, disk_spec);
+    disk->type = type;
+    disk->index = index;
+    ARENA_APPEND(world->arena, spec->n_disks, spec->disks, disk);
+}
+
 static void vm_at_its_limit_can_still_start(void **state)
 {
     World *world = *state;
@@ -266,9 +274,7 @@ static void volume_beyond_the_limit_is_refused(void **state)
             if (kind == 1) {
                 spec->tpm = ARENA_MSG(world->arena, tpm_spec);
             } else if (kind == 2) {
-                DiskSpec *disk = ARENA_MSG(world->arena, disk_spec);
-                disk->type = VOLUME_TYPE_ROOT;
-                ARENA_APPEND(world->arena, spec->n_disks, spec->disks, disk);
+                disk_add(world, spec, VOLUME_TYPE_ROOT, 0);
             }
             give(world, command);
             if (full) {
@@ -289,6 +295,31 @@ static void nothing_is_prepared_while_all_is_expunged(void **state)
     give(world, prepare_command(world));
     expect_not_prepared(world, ERROR_CODE_VOLUME_BUSY);
     assert_ptr_equal(record(world)->operation, expunge);
+}
+
+/* Found by fuzzing: each was a second live store (I2). */
+static void disk_is_no_store_and_shares_no_volume(void **state)
+{
+    World *world = *state;
+    for (VolumeType type = VOLUME_TYPE_UNSPECIFIED; type <= VOLUME_TYPE_TPM_STATE; type++) {
+        gboolean is_disk = type == VOLUME_TYPE_ROOT || type == VOLUME_TYPE_DATA;
+        world->state = NULL;
+        VolumeCommand *command = prepare_with_store(world);
+        disk_add(world, command->prepare_volumes->spec, type, 0);
+        give(world, command);
+        if (is_disk) {
+            assert_int_equal(sent_to(world, HOST_A)->create_volumes->n_volumes, 2);
+            continue;
+        }
+        expect_not_prepared(world, ERROR_CODE_INVALID_ARGUMENT);
+        assert_int_equal(record(world)->n_volumes, 0);
+    }
+    world->state = NULL;
+    VolumeCommand *command = prepare_command(world);
+    disk_add(world, command->prepare_volumes->spec, VOLUME_TYPE_DATA, 1);
+    disk_add(world, command->prepare_volumes->spec, VOLUME_TYPE_DATA, 1);
+    give(world, command);
+    expect_not_prepared(world, ERROR_CODE_INVALID_ARGUMENT);
 }
 
 static void store_is_not_replaced_while_a_start_is_prepared(void **state)
@@ -472,6 +503,7 @@ int main(void)
         TEST(volume_beyond_the_limit_is_refused),
         TEST(firmware_beyond_the_limit_is_not_kept),
         TEST(nothing_is_prepared_while_all_is_expunged),
+        TEST(disk_is_no_store_and_shares_no_volume),
         TEST(store_is_not_replaced_while_a_start_is_prepared),
         TEST(disk_is_never_adopted_as_a_store),
         TEST(disk_of_another_image_is_no_answer),
