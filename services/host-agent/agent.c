@@ -90,6 +90,10 @@ static void on_domain_event(VbAgent *agent, const VbAgentMessage *message)
         agent_work_info(agent);
         return;
     }
+    if (message->event == DOMAIN_EVENT_STARTED) {
+        agent_vm_came_up(agent, message->vm_uuid);
+        return;
+    }
     VbAgentVm *vm = g_hash_table_lookup(agent->vms, message->vm_uuid);
     if (vm == NULL) {
         return;

@@ -38,6 +38,7 @@ typedef struct {
     gint preempted; /* Atomic, read by the effect: a command waits that does not want to. */
     gboolean look_wanted;
     gboolean again_wanted; /* By itself: see HOST_INPUT_AGAIN. */
+    gboolean came_up;      /* A domain of it has, by whoever's doing. */
     gboolean report_out;   /* The outbox's first is with the bus. */
     char *traceparent;     /* Of the last command that was taken up. */
 } VbAgentVm;
@@ -109,6 +110,8 @@ void agent_vm_step(VbAgent *agent, VbAgentVm *vm, VbHostInput *input);
 /* Does what can be done now: the look, the next command, the next report. */
 void agent_vm_advance(VbAgent *agent, VbAgentVm *vm);
 void agent_vm_queue(VbAgent *agent, const VbAgentCommand *command);
+/* A domain of this VM has come up. */
+void agent_vm_came_up(VbAgent *agent, const char *vm_uuid);
 /* Drops what waits: it will be read again. */
 void agent_vm_drop_waiting(VbAgentVm *vm);
 /* The newest command that any VM has taken up. Its id: g_free. */

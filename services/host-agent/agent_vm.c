@@ -298,6 +298,8 @@ void agent_vm_advance(VbAgent *agent, VbAgentVm *vm)
 {
     while (agent->failure == NULL && !vm->effect_runs && !agent->stopping) {
         arena_reset(agent->arena);
+        vm->look_wanted = vm->look_wanted || (vm->came_up && !vm->domain_expected);
+        vm->came_up = FALSE;
         if (vm->look_wanted || vm->again_wanted) {
             VbHostInput input = {.kind = vm->look_wanted ? HOST_INPUT_LOOK : HOST_INPUT_AGAIN};
             vm->look_wanted = FALSE;
@@ -310,6 +312,19 @@ void agent_vm_advance(VbAgent *agent, VbAgentVm *vm)
         }
     }
     send_next(agent, vm);
+}
+
+/* Mostly it is the one that a start of ours makes: once that has ended, its domain is expected. But
+ * libvirtd may begin with a create when its agent is dead, and the next one has looked for it. */
+void agent_vm_came_up(VbAgent *agent, const char *vm_uuid)
+{
+    VbAgentVm *vm = g_hash_table_lookup(agent->vms, vm_uuid);
+    if (vm == NULL) {
+        agent_work_list(agent);
+        return;
+    }
+    vm->came_up = TRUE;
+    agent_vm_advance(agent, vm);
 }
 
 void agent_report_fate(void *data, const char *vm_uuid, gboolean delivered)

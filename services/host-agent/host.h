@@ -61,6 +61,7 @@ typedef struct {
 } VbDomainFacts;
 
 typedef enum {
+    DOMAIN_EVENT_STARTED,
     DOMAIN_EVENT_STOPPED, /* With a reason. Only this frees the NVRAM. */
     DOMAIN_EVENT_REBOOT,  /* libvirt tells a reset as a reboot: it is one event there. */
     DOMAIN_EVENT_SHUTDOWN,

@@ -224,8 +224,13 @@ static void port_expect(Context *c, const NicSpec *nic)
     }
 }
 
+/* What an earlier domain's clean-up could not take away is loose, but for what this one has. */
 static void ports_expect(Context *c, const VmSpec *spec)
 {
+    HostVm *vm = c->vm;
+    for (size_t i = 0; i < vm->n_ports; i++) {
+        index_add(c, &vm->n_loose_ports, &vm->loose_ports, vm->ports[i]);
+    }
     for (size_t i = 0; spec != NULL && i < spec->n_nics; i++) {
         port_expect(c, spec->nics[i]);
     }
@@ -449,6 +454,9 @@ static void step_command(Context *c)
     if (c->input->offset <= vm->last_offset || vm->phase != HOST_PHASE_IDLE) {
         return;
     }
+    if (vm->forgotten && !vm->domain_expected) {
+        vm->epoch = 0; /* Of a life that has ended. Its uuid is in use again, and its epochs too. */
+    }
     vm->forgotten = stays_forgotten(vm, command);
     vm->last_offset = c->input->offset;
     vm->last_report = NULL;
@@ -537,10 +545,9 @@ static void done_stop(Context *c)
     if (result->error->code == ERROR_CODE_HYPERVISOR_UNAVAILABLE) {
         return; /* Whether it runs is not known: at the next look it is done again. */
     }
-    if (!c->vm->domain_expected) {
-        /* It may be there. Who asked does not know now, and is told what the look finds. */
-        domain_expect(c, c->vm->command->epoch);
-    }
+    /* It may be there. Who asked does not know now, and is told at this epoch what the look finds:
+     * a domain of an earlier one, which the VM has left, goes. */
+    domain_expect(c, c->vm->command->epoch);
     answer_empty(c, result->error);
     look(c);
 }
@@ -670,7 +677,7 @@ static void done_stopped_cleanup(Context *c)
     HostReport *report = stopped_report(c, left == LEFT_FILES && vm->unsettled == error->code);
     if (left == LEFT_FILES) {
         /* The domain stays expected: the next look tries again, and tells when it is done. */
-        if (vm->command != NULL && !vm->domain_expected) {
+        if (vm->command != NULL) {
             domain_expect(c, vm->command->epoch);
         }
         vm->unsettled = vm->domain_expected ? error->code : ERROR_CODE_UNSPECIFIED;
@@ -1041,8 +1048,9 @@ static void step_domain_event(Context *c)
     case DOMAIN_EVENT_DEVICE_REMOVED:
         step_device_removed(c);
         return;
+    case DOMAIN_EVENT_STARTED:
     case DOMAIN_EVENT_RECONNECTED:
-        return; /* Not about one VM: the shell makes it a look of every one. */
+        return; /* The shell makes them a look: at this VM, at every one. */
     }
 }
 

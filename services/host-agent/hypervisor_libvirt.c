@@ -162,6 +162,9 @@ static void on_lifecycle(virConnectPtr connection, virDomainPtr domain, int even
         return;
     }
     switch ((virDomainEventType)event) {
+    case VIR_DOMAIN_EVENT_STARTED:
+        self->on_event(self->data, vm_uuid, DOMAIN_EVENT_STARTED, STOP_REASON_UNSPECIFIED, 0);
+        break;
     case VIR_DOMAIN_EVENT_STOPPED:
         self->on_event(self->data, vm_uuid, DOMAIN_EVENT_STOPPED, stop_reason(detail), 0);
         break;
@@ -175,7 +178,6 @@ static void on_lifecycle(virConnectPtr connection, virDomainPtr domain, int even
         break;
     case VIR_DOMAIN_EVENT_DEFINED:
     case VIR_DOMAIN_EVENT_UNDEFINED:
-    case VIR_DOMAIN_EVENT_STARTED:
     case VIR_DOMAIN_EVENT_SUSPENDED:
     case VIR_DOMAIN_EVENT_RESUMED:
     case VIR_DOMAIN_EVENT_PMSUSPENDED:

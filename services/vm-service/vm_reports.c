@@ -36,9 +36,15 @@ static void evict(VmContext *ctx, const HostReport *report)
         arena_printf(ctx->arena, "evict/%s/%" G_GUINT64_FORMAT, report->host_uuid, report->epoch);
     ask->operation_id = uuid_derive(ctx->arena, ctx->vm_uuid, name);
     ask->epoch = report->epoch;
-    ask->command_case = HOST_COMMAND__COMMAND_STOP_DOMAIN;
-    ask->stop_domain = ARENA_MSG(ctx->arena, stop_domain);
-    ask->stop_domain->mode = STOP_MODE_FORCED;
+    if (ctx->vm->status == VM_STATUS_EXPUNGED) {
+        /* The host knows it again, and nobody would ever tell it to forget. */
+        ask->command_case = HOST_COMMAND__COMMAND_FORGET_VM;
+        ask->forget_vm = ARENA_MSG(ctx->arena, forget_vm);
+    } else {
+        ask->command_case = HOST_COMMAND__COMMAND_STOP_DOMAIN;
+        ask->stop_domain = ARENA_MSG(ctx->arena, stop_domain);
+        ask->stop_domain->mode = STOP_MODE_FORCED;
+    }
     vm_warn(ctx,
             error_make(ctx->arena, ERROR_CODE_STALE_EPOCH,
                        "host %s still runs VM %s of epoch %" G_GUINT64_FORMAT

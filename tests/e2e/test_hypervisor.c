@@ -180,6 +180,7 @@ static void domain_is_made_looked_at_and_destroyed(void **state)
     assert_string_equal(facts.hardware->domain_type, "qemu");
     assert_true(g_str_has_prefix(facts.hardware->machine, "pc-q35-"));
     assert_true(hypervisor->count_running(hypervisor) >= 1);
+    assert_event(guest, DOMAIN_EVENT_STARTED, STOP_REASON_UNSPECIFIED);
     destroy_ok(guest);
     assert_event(guest, DOMAIN_EVENT_STOPPED, STOP_REASON_OUTSIDE);
     assert_int_equal(look(guest).presence, DOMAIN_NONE);

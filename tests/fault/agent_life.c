@@ -243,6 +243,13 @@ void agent_bus_report(VbAgentBus *bus, VbArena *arena, const HostReport *report,
     }
 }
 
+/* For a domain without a journal: there is none here. */
+void agent_work_list(VbAgent *agent)
+{
+    (void)agent;
+    g_assert_not_reached();
+}
+
 void agent_work_effect(VbAgent *agent, VbAgentVm *vm, VbEffect effect)
 {
     (void)agent;

@@ -68,7 +68,7 @@ static void look_at_port(void *data, const char *vm_uuid, guint nic_index)
 
 /* A creation that was refused or cut off on a host which the record does not name may leave its
  * temporary file there: an orphan, and to find those is another matter. So is what a host made that
- * had to begin with its commands anew, without its journal of them. */
+ * had to begin with its commands anew, without its journal of them: it may refuse what it has made. */
 static void look_at_volume_file(const Look *look, const SimFile *file, const char *uuid)
 {
     SimCheck *check = look->check;
@@ -77,7 +77,8 @@ static void look_at_volume_file(const Look *look, const SimFile *file, const cha
     const char *host = sim_world_name(check->world, host_uuid);
     g_autofree char *name = g_path_get_basename(file->path);
     gboolean here = volume != NULL && strcmp(volume->host_uuid, host_uuid) == 0;
-    if (volume != NULL && !here && check_is_forgetful(&check->vms[volume->vm], (int)look->host)) {
+    if (volume != NULL && (!here || !volume->acknowledged) &&
+        check_is_forgetful(&check->vms[volume->vm], (int)look->host)) {
         return;
     }
     if (*name == '.') {

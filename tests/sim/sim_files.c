@@ -865,6 +865,12 @@ typedef struct {
     GPtrArray *paths; /* of char * */
 } Candidates;
 
+/* A start that has looked at its state files does not look again before libvirt has them. */
+static gboolean is_under_way(const SimHost *host)
+{
+    return host->agent != NULL && host->agent->n_effects > 0;
+}
+
 static void candidate_add(void *data, const SimFile *file)
 {
     Candidates *candidates = data;
@@ -873,7 +879,8 @@ static void candidate_add(void *data, const SimFile *file)
     gboolean is_state =
         strstr(file->path, "/nvRam/") != NULL || g_str_has_suffix(file->path, "/tpm2-00.permall");
     SimNode *node = is_journal || is_state ? sim_files_find(host, file->path) : NULL;
-    if (node != NULL && (is_journal || !sim_hypervisor_uses(host->hypervisor, node))) {
+    if (node != NULL &&
+        (is_journal || !(is_under_way(host) || sim_hypervisor_uses(host->hypervisor, node)))) {
         g_ptr_array_add(candidates->paths, g_strdup(file->path));
     }
 }

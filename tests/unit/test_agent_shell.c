@@ -274,12 +274,18 @@ static VbAgentVm *vm(void)
     return agent_vm_get(world->agent, VM);
 }
 
-/* The effect that runs has come to its end, and its VM hears of it. */
-static void await_effect(void)
+static VbAgentMessage *await_message(void)
 {
     VbAgentMessage *message =
         g_async_queue_timeout_pop(world->agent->inbox, PATIENCE_S * G_TIME_SPAN_SECOND);
     assert_non_null(message);
+    return message;
+}
+
+/* The effect that runs has come to its end, and its VM hears of it. */
+static void await_effect(void)
+{
+    VbAgentMessage *message = await_message();
     VbHostInput input = {.kind = HOST_INPUT_DONE, .result = &message->result};
     world->agent->n_effects--;
     vm()->effect_runs = FALSE;
@@ -392,6 +398,44 @@ static void every_vm_of_the_journal_is_looked_at(void **state)
     expect_calls("save look save");
 }
 
+/* libvirtd may begin with a create when its agent is dead and the next one has looked. */
+static void domain_that_comes_up_unasked_is_looked_at(void **state)
+{
+    (void)state;
+    queue_late_stop(0);
+    expect_calls("save report");
+    agent_vm_came_up(world->agent, VM);
+    agent_vm_came_up(world->agent, VM); /* The look that runs may have been too early for it. */
+    await_effect();
+    await_effect();
+    expect_calls("save look save save look save");
+    assert_int_equal(world->agent->n_effects, 0);
+}
+
+static void domain_of_a_start_that_runs_is_not_looked_at(void **state)
+{
+    (void)state;
+    VbAgentCommand command = command_new(0);
+    HostCommand *start = (HostCommand *)command.command;
+    start->command_case = HOST_COMMAND__COMMAND_START_DOMAIN;
+    start->start_domain = ARENA_MSG(world->arena, start_domain);
+    agent_vm_queue(world->agent, &command);
+    agent_vm_came_up(world->agent, VM);
+    await_effect();
+    agent_vm_came_up(world->agent, VM); /* Late. */
+    expect_calls("save start save report");
+    assert_int_equal(world->agent->n_effects, 0);
+}
+
+static void domain_that_nobody_knows_is_asked_for(void **state)
+{
+    (void)state;
+    agent_vm_came_up(world->agent, VM);
+    agent_message_free(await_message());
+    expect_calls("list");
+    assert_false(is_known());
+}
+
 static void commands_are_read_when_it_is_known_what_runs(void **state)
 {
     (void)state;
@@ -414,6 +458,9 @@ int main(void)
         TEST(old_forced_stop_disturbs_nobody),
         TEST(forgotten_vm_is_known_until_its_last_offset_is_committed),
         TEST(every_vm_of_the_journal_is_looked_at),
+        TEST(domain_that_comes_up_unasked_is_looked_at),
+        TEST(domain_of_a_start_that_runs_is_not_looked_at),
+        TEST(domain_that_nobody_knows_is_asked_for),
         TEST(commands_are_read_when_it_is_known_what_runs),
     };
     return cmocka_run_group_tests_name("agent_shell", tests, NULL, NULL);

@@ -957,6 +957,24 @@ static void eviction_does_not_bring_a_forgotten_vm_back(void **state)
     assert_false(w->vm->forgotten);
 }
 
+/* Its uuid may be used again before the broker has the offset, and its journal is removed. Late
+ * evictions of the earlier life come first. */
+static void forgotten_vm_begins_anew_at_any_epoch(void **state)
+{
+    World *w = *state;
+    run(w, 6);
+    give(w, forget_command(w, 6));
+    done(w, (VbEffectResult){0});
+    sent_answer(w, HOST_REPORT__REPORT_VM_FORGOTTEN, ERROR_CODE_UNSPECIFIED);
+    give(w, stop_command(w, 6, STOP_MODE_FORCED, 0));
+    done(w, (VbEffectResult){.stop_reason = STOP_REASON_NOT_RUNNING});
+    done(w, (VbEffectResult){0});
+    sent_stopped(w, STOP_REASON_NOT_RUNNING);
+    assert_true(w->vm->forgotten);
+    run(w, 1);
+    assert_int_equal(w->vm->epoch, 1);
+}
+
 /* Whoever asked takes the VM for Unknown: it is told what is there, though nothing was expected. */
 static void stop_that_failed_is_looked_after(void **state)
 {
@@ -1323,6 +1341,31 @@ static void foreign_domain_under_a_command_is_looked_after(void **state)
     assert_true(host_vm_wants_look(w->vm));
 }
 
+/* The VM is Unknown at the stop's epoch: an end of an earlier one would leave it so. */
+static void end_is_told_at_the_epoch_of_the_stop_that_failed(void **state)
+{
+    static const gboolean rows[] = {FALSE, TRUE};
+    World *w = *state;
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        w->vm = host_vm_new(w->arena, VM);
+        run(w, 3);
+        give(w, start_command(w, 4, 0));
+        left(w, ERROR_CODE_FOREIGN_DOMAIN, LEFT_FILES);
+        sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STARTED, ERROR_CODE_FOREIGN_DOMAIN);
+        expect_foreign_told(w);
+        give(w, stop_command(w, 4, STOP_MODE_FORCED, 0));
+        if (rows[i]) {
+            done(w, (VbEffectResult){.stop_reason = STOP_REASON_NOT_RUNNING});
+            left(w, ERROR_CODE_FOREIGN_DOMAIN, LEFT_FILES);
+        } else {
+            failed(w, ERROR_CODE_FOREIGN_DOMAIN);
+        }
+        sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STOPPED, ERROR_CODE_FOREIGN_DOMAIN);
+        again(w);
+        assert_int_equal(found_gone(w, STOP_REASON_NOT_RUNNING)->epoch, 4);
+    }
+}
+
 /* A clean-up takes loose ports with all others: they do not keep it from being tried. */
 static void loose_port_keeps_no_foreign_domain_from_being_looked_after(void **state)
 {
@@ -1596,6 +1639,27 @@ static void detach_is_done_though_its_port_stays(void **state)
     expect_ports(w, "", "");
 }
 
+/* OVS was away when the last domain was cleaned up; the next one has other NICs. */
+static void port_of_an_earlier_domain_is_unplugged_later(void **state)
+{
+    World *w = *state;
+    run(w, 3);
+    give(w, stop_command(w, 3, STOP_MODE_FORCED, 0));
+    done(w, (VbEffectResult){.stop_reason = STOP_REASON_REQUESTED});
+    left(w, ERROR_CODE_OVS_UNAVAILABLE, LEFT_PORTS);
+    sent_stopped(w, STOP_REASON_REQUESTED);
+    HostCommand *start = start_command(w, 4, 0);
+    start->start_domain->spec->n_nics = 1;
+    give(w, start);
+    started(w);
+    sent_answer(w, HOST_REPORT__REPORT_DOMAIN_STARTED, ERROR_CODE_UNSPECIFIED);
+    expect_ports(w, "1 3 ", "3 ");
+    again(w);
+    expect_phase(w, HOST_PHASE_WORKING, EFFECT_UNPLUG);
+    done(w, (VbEffectResult){0});
+    expect_ports(w, "1 ", "");
+}
+
 static void loose_port_of_a_domain_that_ends_while_it_is_unplugged(void **state)
 {
     World *w = *state;
@@ -1864,6 +1928,7 @@ static const struct CMUnitTest nic_tests[] = {
     ROW(port_that_stays_is_unplugged_later),
     ROW(end_is_told_though_an_unplug_was_cut_off),
     ROW(detach_is_done_though_its_port_stays),
+    ROW(port_of_an_earlier_domain_is_unplugged_later),
     ROW(loose_port_of_a_domain_that_ends_while_it_is_unplugged),
     ROW(crash_in_an_attach_or_a_detach_runs_it_again),
     ROW(attach_stays_silent_while_libvirt_is_away),
@@ -1876,6 +1941,7 @@ static const struct CMUnitTest nic_tests[] = {
     ROW(removal_during_its_detach_is_told_once),
     ROW(removal_ends_with_its_domain),
     ROW(loose_port_keeps_no_foreign_domain_from_being_looked_after),
+    ROW(end_is_told_at_the_epoch_of_the_stop_that_failed),
 };
 
 int main(void)
@@ -1918,6 +1984,7 @@ int main(void)
         ROW(deletion_keeps_nothing_of_an_unknown_vm),
         ROW(deletion_forgets_no_domain_that_was_found),
         ROW(eviction_does_not_bring_a_forgotten_vm_back),
+        ROW(forgotten_vm_begins_anew_at_any_epoch),
         ROW(stop_that_failed_is_looked_after),
         ROW(forgetting_ends_where_another_domain_stands),
         ROW(unsupported_and_unknown_commands_are_refused),
