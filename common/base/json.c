@@ -451,8 +451,8 @@ ProtobufCMessage *message_from_json_text(VbArena *arena,
     g_autoptr(JsonParser) parser = json_parser_new_immutable();
     g_autoptr(GError) cause = NULL;
     if (!json_parser_load_from_data(parser, text, length, &cause)) {
-        g_set_error(error, VB_ERROR, ERROR_CODE_INVALID_ARGUMENT, "this is no JSON: %s",
-                    cause->message);
+        g_autofree char *why = g_utf8_make_valid(cause->message, -1); /* It shows what it found. */
+        g_set_error(error, VB_ERROR, ERROR_CODE_INVALID_ARGUMENT, "this is no JSON: %s", why);
         return NULL;
     }
     JsonNode *root = json_parser_get_root(parser);

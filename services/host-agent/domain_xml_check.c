@@ -58,6 +58,33 @@ static gboolean check_disk(const char *vm_uuid, const DiskSpec *disk, GError **e
     return TRUE;
 }
 
+/* The controllers that are written as they were; libvirt knows these models of them. */
+static gboolean controller_is_sound(const DeviceAddress *address)
+{
+    static const char *const pci[] = {"pci-root",
+                                      "pcie-root",
+                                      "pci-bridge",
+                                      "dmi-to-pci-bridge",
+                                      "pcie-to-pci-bridge",
+                                      "pcie-root-port",
+                                      "pcie-switch-upstream-port",
+                                      "pcie-switch-downstream-port",
+                                      "pci-expander-bus",
+                                      "pcie-expander-bus",
+                                      NULL};
+    static const char *const ide[] = {"", "piix3", "piix4", "ich6", NULL};
+    if (g_str_has_prefix(address->device, "controller/pci/")) {
+        return g_strv_contains(pci, address->model);
+    }
+    if (g_str_has_prefix(address->device, "controller/ide/")) {
+        return g_strv_contains(ide, address->model) && address->chassis == 0;
+    }
+    if (g_str_has_prefix(address->device, "controller/sata/")) {
+        return address->model[0] == '\0' && address->chassis == 0;
+    }
+    return TRUE;
+}
+
 static gboolean address_is_sound(const DeviceAddress *address)
 {
     gboolean is_controller = g_str_has_prefix(address->device, "controller/");
@@ -65,8 +92,8 @@ static gboolean address_is_sound(const DeviceAddress *address)
         (address->controller > CONTROLLER_MAX || address->unit > UNIT_MAX)) {
         return FALSE;
     }
-    return address->bus <= G_MAXUINT8 && address->slot <= SLOT_MAX &&
-           address->function <= FUNCTION_MAX &&
+    return controller_is_sound(address) && address->bus <= G_MAXUINT8 &&
+           address->slot <= SLOT_MAX && address->function <= FUNCTION_MAX &&
            (!is_controller || (address->chassis <= G_MAXUINT8 && address->port <= G_MAXUINT8));
 }
 

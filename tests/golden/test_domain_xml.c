@@ -690,6 +690,16 @@ static void refuses_hardware_that_cannot_have_been(void **state)
     slot->start->hardware->addresses[0]->slot = 32;
     assert_refused(slot, ERROR_CODE_INVALID_ARGUMENT);
 
+    static const char *const controllers[][2] = {
+        {"controller/pci/0", ""}, {"controller/sata/0", "ich6"}, {"controller/ide/0", "x"}};
+    for (size_t i = 0; i < G_N_ELEMENTS(controllers); i++) {
+        g_autoptr(VbTestPlan) model = plan_new(FOLDER, PLATFORM_LINUX);
+        model->start->hardware = read_live(model->arena);
+        model->start->hardware->addresses[0]->device = (char *)controllers[i][0];
+        model->start->hardware->addresses[0]->model = (char *)controllers[i][1];
+        assert_refused(model, ERROR_CODE_INVALID_ARGUMENT);
+    }
+
     g_autoptr(VbTestPlan) cpu = plan_new(FOLDER, PLATFORM_LINUX);
     cpu->start->hardware = read_live(cpu->arena);
     cpu->start->hardware->cpu_model = "Skylake,+a b";
