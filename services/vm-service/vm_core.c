@@ -37,7 +37,7 @@
 #include "services/vm-service/vm_saga.h"
 #include "services/vm-service/vm_spec.h"
 
-enum { LOGIC_VERSION = 3, SENDER_MAX_BYTES = 255 };
+enum { LOGIC_VERSION = 4, SENDER_MAX_BYTES = 255 };
 
 #define IN_TRANSIT (VM_IN(STARTING) | VM_IN(STOPPING) | VM_IN(REBOOTING) | VM_IN(MIGRATING))
 

@@ -124,6 +124,10 @@ static gboolean is_awaited(const VmContext *ctx, const VolumeEvent *event, Opera
 
 void vm_on_volume_event(VmContext *ctx, const VolumeEvent *event)
 {
+    if (event->event_case == VOLUME_EVENT__EVENT_VOLUMES_READ) {
+        on_volumes_read(ctx, event); /* Its request waits, also where the record is gone since. */
+        return;
+    }
     if (ctx->vm == NULL) {
         return;
     }
@@ -137,9 +141,6 @@ void vm_on_volume_event(VmContext *ctx, const VolumeEvent *event)
         if (is_awaited(ctx, event, OPERATION_PHASE_EXPUNGING_VOLUMES)) {
             on_volumes_expunged(ctx, event->volumes_expunged);
         }
-        return;
-    case VOLUME_EVENT__EVENT_VOLUMES_READ:
-        on_volumes_read(ctx, event);
         return;
     case VOLUME_EVENT__EVENT_VOLUME_CHANGED:
         on_volume_changed(ctx, event);
@@ -157,6 +158,7 @@ void vm_on_volume_event(VmContext *ctx, const VolumeEvent *event)
             vm_operation_end(ctx, event->volume_chosen->error);
         }
         return;
+    case VOLUME_EVENT__EVENT_VOLUMES_READ:
     case VOLUME_EVENT__EVENT__NOT_SET:
         return;
     }

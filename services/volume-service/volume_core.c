@@ -20,7 +20,7 @@
 #include "services/volume-service/prepare.h"
 #include "services/volume-service/volume_context.h"
 
-enum { LOGIC_VERSION = 3 };
+enum { LOGIC_VERSION = 4 };
 
 static gboolean is_running(const VolumeContext *ctx, VolumeOperationKind kind)
 {

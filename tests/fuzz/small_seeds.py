@@ -11,7 +11,7 @@ import struct
 import sys
 
 DESCRIPTORS = "/usr/share/qemu/firmware"
-RECORDING = os.path.join(os.path.dirname(__file__), "..", "replay", "logic-3.recording")
+RECORDING = os.path.join(os.path.dirname(__file__), "..", "replay", "logic-4.recording")
 AUTHENTICATED = bytes.fromhex("782cf3aa7b949a43a1802e144ec37792")
 PLAIN = bytes.fromhex("1636cfdd7532644198b6fe85707ffe7d")
 NV_DATA = bytes.fromhex("8d2bf1ff96768b4ca9852747075b4f50")

@@ -439,6 +439,22 @@ static void hardware_of_no_sense_does_not_lose_the_tpm(void **state)
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
+/* The record of an expunged VM may go while volume-service is asked. */
+static void volumes_read_are_told_where_the_record_is_gone(void **state)
+{
+    World *w = *state;
+    VolumeEvent *event = ARENA_MSG(w->arena, volume_event);
+    event->operation_id = arena_strdup(w->arena, "request");
+    event->event_case = VOLUME_EVENT__EVENT_VOLUMES_READ;
+    event->volumes_read = ARENA_MSG(w->arena, volumes_read);
+    w->state = NULL;
+    give(w, TOPIC_VOLUME_EVENTS, &event->base);
+    assert_int_equal(w->outputs->len, 1);
+    const VbOutput *told = &g_array_index(w->outputs, VbOutput, 0);
+    assert_string_equal(((const VmEvent *)told->message)->reply->request_id, "request");
+    assert_null(w->state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -457,6 +473,7 @@ int main(void)
         TEST(hardware_of_the_largest_size_is_kept),
         TEST(hardware_that_is_too_large_loses_its_addresses_only),
         TEST(hardware_of_no_sense_does_not_lose_the_tpm),
+        TEST(volumes_read_are_told_where_the_record_is_gone),
     };
     return cmocka_run_group_tests_name("vm_core", tests, NULL, NULL);
 }
