@@ -12,7 +12,13 @@ enum {
     CALL_YIELDS = 60000,       /* Per million: calls that let others go first. */
     CALL_YIELD_US = 20 * 1000, /* At most. */
     FREEZE_MOST_US = 40 * SIM_S,
+    SILENCES = 5, /* One of so many is long. */
+    SILENCE_LEAST_US = 100 * SIM_MS,
+    LONG_LEAST_US = 130 * SIM_S,
+    LONG_MOST_US = 400 * SIM_S,
 };
+
+#define FAULT_DRAWS G_GUINT64_CONSTANT(0x6661756c74) /* "fault": no SimDraw. */
 
 #define EPOCH_US (G_GINT64_CONSTANT(1767225600) * SIM_S) /* 2026-01-01 */
 
@@ -24,7 +30,7 @@ typedef struct {
     void *data;
     guint64 turn; /* Grows each time it goes on: an older wake-up is stale. */
     SimCondition *condition;
-    gboolean started;
+    gboolean is_frozen; /* It goes on when its process does. */
 } SimTask;
 
 struct SimProcess {
@@ -47,8 +53,16 @@ typedef struct {
     guint64 turn;
 } SimEvent;
 
+typedef struct {
+    guint64 s[4];
+} SimRandom;
+
 struct Sim {
-    guint64 random[4];
+    guint64 seed;
+    SimRandom delays;
+    SimRandom apart;
+    SimRandom *drawn; /* One of these two. */
+    SimRandom chances[SIM_N_FAULTS];
     gint64 now_us;
     guint64 step;
     guint64 order;
@@ -59,8 +73,9 @@ struct Sim {
     SimContext scheduler;
     guint rates[SIM_N_FAULTS];
     gboolean faults_on;
+    guint64 n_strikes[SIM_N_FAULTS];
     guint64 n_struck;
-    GHashTable *skipped; /* of guint64 */
+    GHashTable *kept; /* of guint64: see kept_key; NULL: all. */
     char *failure_rule;
     char *failure_vm;
     char *failure_text;
@@ -83,9 +98,9 @@ static guint64 splitmix(guint64 *state)
     return z ^ (z >> 31);
 }
 
-guint64 sim_random(Sim *sim)
+static guint64 random_next(SimRandom *random)
 {
-    guint64 *s = sim->random;
+    guint64 *s = random->s;
     guint64 result = rotate(s[1] * 5, 7) * 9;
     guint64 t = s[1] << 17;
     s[2] ^= s[0];
@@ -97,10 +112,47 @@ guint64 sim_random(Sim *sim)
     return result;
 }
 
-guint sim_below(Sim *sim, guint n)
+static guint random_below(SimRandom *random, guint n)
 {
     g_assert(n > 0);
-    return (guint)(((sim_random(sim) >> 32) * n) >> 32);
+    return (guint)(((random_next(random) >> 32) * n) >> 32);
+}
+
+/* `what`, `number`: two that differ give generators that have nothing in common. */
+static void random_make(SimRandom *random, guint64 seed, guint64 what, guint64 number)
+{
+    guint64 state = seed;
+    state = splitmix(&state) ^ what;
+    state = splitmix(&state) ^ number;
+    for (guint i = 0; i < G_N_ELEMENTS(random->s); i++) {
+        random->s[i] = splitmix(&state);
+    }
+}
+
+void sim_draw_apart(Sim *sim, SimDraw who, guint64 number)
+{
+    random_make(&sim->apart, sim->seed, who, number);
+    sim->drawn = &sim->apart;
+}
+
+void sim_draw_together(Sim *sim)
+{
+    sim->drawn = &sim->delays;
+}
+
+void sim_set_delays(Sim *sim, guint64 number)
+{
+    random_make(&sim->delays, sim->seed, SIM_DRAW_DELAYS, number);
+}
+
+guint64 sim_random(Sim *sim)
+{
+    return random_next(sim->drawn);
+}
+
+guint sim_below(Sim *sim, guint n)
+{
+    return random_below(sim->drawn, n);
 }
 
 gint64 sim_between(Sim *sim, gint64 low, gint64 high)
@@ -120,6 +172,13 @@ gint64 sim_delay_us(Sim *sim, gint64 most_us)
     return (gint64)((double)most_us * x * x * x * x);
 }
 
+gint64 sim_silence_us(Sim *sim, gint64 most_us)
+{
+    return sim->faults_on && sim_below(sim, SILENCES) == 0
+               ? sim_between(sim, LONG_LEAST_US, LONG_MOST_US)
+               : SILENCE_LEAST_US + sim_delay_us(sim, most_us);
+}
+
 void sim_set_rate(Sim *sim, SimFault fault, guint per_million)
 {
     sim->rates[fault] = per_million;
@@ -135,9 +194,24 @@ gboolean sim_faults_are_on(const Sim *sim)
     return sim->faults_on;
 }
 
-void sim_skip_fault(Sim *sim, guint64 number)
+static guint64 kept_key(SimFault fault, guint64 number)
 {
-    g_hash_table_add(sim->skipped, g_memdup2(&number, sizeof(number)));
+    return number * SIM_N_FAULTS + fault;
+}
+
+void sim_keep_faults(Sim *sim, const SimFaultNumber *kept, gsize n_kept)
+{
+    g_assert(sim->kept == NULL);
+    sim->kept = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+    for (gsize i = 0; i < n_kept; i++) {
+        guint64 key = kept_key(kept[i].fault, kept[i].number);
+        g_hash_table_add(sim->kept, g_memdup2(&key, sizeof(key)));
+    }
+}
+
+guint64 sim_fault_strikes(const Sim *sim, SimFault fault)
+{
+    return sim->n_strikes[fault];
 }
 
 guint64 sim_faults_struck(const Sim *sim)
@@ -145,18 +219,30 @@ guint64 sim_faults_struck(const Sim *sim)
     return sim->n_struck;
 }
 
+gboolean sim_fault_tries(Sim *sim, SimFault fault)
+{
+    if (!sim->faults_on || sim->rates[fault] == 0 ||
+        random_below(&sim->chances[fault], 1000000) >= sim->rates[fault]) {
+        return FALSE;
+    }
+    const SimFaultInfo *info = sim_fault_info(fault);
+    guint64 number = ++sim->n_strikes[fault];
+    guint64 key = kept_key(fault, number);
+    if (sim->kept != NULL && !g_hash_table_contains(sim->kept, &key)) {
+        return FALSE;
+    }
+    sim->n_struck++;
+    sim_say(sim, NULL, "fault", "%s:%" G_GUINT64_FORMAT ": %s", info->name, number, info->what);
+    return TRUE;
+}
+
 gboolean sim_fault(Sim *sim, SimFault fault)
 {
-    if (!sim->faults_on || !sim_chance(sim, sim->rates[fault])) {
-        return FALSE;
+    gboolean strikes = sim_fault_tries(sim, fault);
+    if (strikes) {
+        sim_fault_hit(fault);
     }
-    guint64 number = ++sim->n_struck;
-    if (g_hash_table_size(sim->skipped) > 0 && g_hash_table_contains(sim->skipped, &number)) {
-        return FALSE;
-    }
-    sim_fault_hit(fault);
-    sim_say(sim, NULL, "fault", "%" G_GUINT64_FORMAT ": %s", number, sim_fault_info(fault)->what);
-    return TRUE;
+    return strikes;
 }
 
 /* ---- Events: a binary heap by time, then by the order of asking. */
@@ -208,6 +294,14 @@ void sim_at(Sim *sim, gint64 at_us, SimHappening happen, void *data)
 void sim_after(Sim *sim, gint64 delay_us, SimHappening happen, void *data)
 {
     sim_at(sim, sim->now_us + delay_us, happen, data);
+}
+
+void sim_leap(Sim *sim, gint64 leap_us)
+{
+    sim->now_us += leap_us;
+    for (guint i = 0; i < sim->events->len; i++) {
+        g_array_index(sim->events, SimEvent, i).at_us += leap_us;
+    }
 }
 
 /* ---- Tasks */
@@ -279,6 +373,7 @@ void sim_task_start(SimProcess *process, SimTaskBody body, void *data)
 static void task_go_on(Sim *sim, SimTask *task)
 {
     task->turn++;
+    task->is_frozen = FALSE;
     if (task->condition != NULL) {
         task->condition->waiting = g_list_remove(task->condition->waiting, task);
         task->condition = NULL;
@@ -394,6 +489,19 @@ void sim_process_freeze(SimProcess *process, gint64 until_us)
     process->frozen_until_us = MAX(process->frozen_until_us, until_us);
 }
 
+void sim_thaw(Sim *sim)
+{
+    for (guint i = 0; i < sim->processes->len; i++) {
+        ((SimProcess *)g_ptr_array_index(sim->processes, i))->frozen_until_us = 0;
+    }
+    for (guint i = 0; i < sim->tasks->len; i++) {
+        SimTask *task = g_ptr_array_index(sim->tasks, i);
+        if (task->is_frozen) {
+            task_wake_at(sim, task, sim->now_us);
+        }
+    }
+}
+
 gboolean sim_call(SimProcess *process)
 {
     Sim *sim = process->sim;
@@ -405,9 +513,10 @@ gboolean sim_call(SimProcess *process)
         return FALSE;
     }
     if (sim_fault(sim, FAULT_FREEZE)) {
-        sim_process_freeze(process, sim->now_us + sim_delay_us(sim, FREEZE_MOST_US));
+        sim_process_freeze(process, sim->now_us + sim_silence_us(sim, FREEZE_MOST_US));
     }
     if (process->frozen_until_us > sim->now_us) {
+        sim->running->is_frozen = TRUE;
         return sim_sleep_until(process, process->frozen_until_us);
     }
     return !sim_chance(sim, CALL_YIELDS) || sim_sleep(process, sim_delay_us(sim, CALL_YIELD_US));
@@ -427,6 +536,7 @@ static gboolean event_dispatch(Sim *sim, const SimEvent *event)
         return FALSE;
     }
     if (!task->process->dead && task->process->frozen_until_us > sim->now_us) {
+        task->is_frozen = TRUE;
         task_wake_at(sim, task, task->process->frozen_until_us);
         return FALSE;
     }
@@ -470,14 +580,16 @@ gint64 sim_now_ms(const Sim *sim)
 Sim *sim_new(guint64 seed)
 {
     Sim *sim = g_new0(Sim, 1);
-    for (guint i = 0; i < G_N_ELEMENTS(sim->random); i++) {
-        sim->random[i] = splitmix(&seed);
+    sim->seed = seed;
+    sim->drawn = &sim->delays;
+    sim_set_delays(sim, 0);
+    for (guint i = 0; i < SIM_N_FAULTS; i++) {
+        random_make(&sim->chances[i], seed, FAULT_DRAWS, i);
     }
     sim->now_us = EPOCH_US;
     sim->events = g_array_new(FALSE, FALSE, sizeof(SimEvent));
     sim->tasks = g_ptr_array_new_with_free_func(task_free);
     sim->processes = g_ptr_array_new();
-    sim->skipped = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
     return sim;
 }
 
@@ -502,7 +614,7 @@ void sim_free(Sim *sim)
     g_ptr_array_unref(sim->tasks);
     g_ptr_array_unref(sim->processes);
     g_array_unref(sim->events);
-    g_hash_table_unref(sim->skipped);
+    g_clear_pointer(&sim->kept, g_hash_table_unref);
     g_free(sim->failure_rule);
     g_free(sim->failure_vm);
     g_free(sim->failure_text);

@@ -50,10 +50,13 @@ enum { SIM_MS = 1000, SIM_S = 1000 * 1000 }; /* In microseconds. */
 /* Calls `happen` at that time, outside of any task. It cannot be taken back: `happen` looks whether
  * it still applies. Two of one time come in the order in which they were asked for. */
 typedef void (*SimHappening)(void *data);
+/* All clocks leap ahead. Who rests does so for no less; whatever lasts until a certain time is over. */
+void sim_leap(Sim *sim, gint64 leap_us);
 void sim_at(Sim *sim, gint64 at_us, SimHappening happen, void *data);
 void sim_after(Sim *sim, gint64 delay_us, SimHappening happen, void *data);
 
-/* ---- Chance */
+/* ---- Chance. What is taken out of a run leaves the draws of all else as they were: each kind of
+ * fault draws from a generator of its own, each command too, and delays from one for all. */
 
 guint64 sim_random(Sim *sim);
 guint sim_below(Sim *sim, guint n);                    /* 0 .. n - 1; n > 0 */
@@ -61,17 +64,39 @@ gint64 sim_between(Sim *sim, gint64 low, gint64 high); /* Both included. */
 gboolean sim_chance(Sim *sim, guint per_million);      /* Of what is no fault. */
 /* Many short ones, few long ones, none above `most_us`. */
 gint64 sim_delay_us(Sim *sim, gint64 most_us);
+/* How long somebody is away whom others wait for. Mostly such a delay, with a least; now and then
+ * longer than any deadline, expiry, session or transaction of a deployment lasts. */
+gint64 sim_silence_us(Sim *sim, gint64 most_us);
 
-/* Whether a fault of this kind strikes now, by the plan's rate of it. Counted, numbered, told and
- * marked; never while faults are off. A fault that strikes has to be carried out. */
+/* From now on, until sim_draw_together: draws come from a generator that the seed, `who` and this
+ * number make. For code that draws much, and should draw the same whatever happened before. */
+typedef enum {
+    SIM_DRAW_DELAYS,
+    SIM_DRAW_VM_UUIDS,
+    SIM_DRAW_HOST_UUIDS,
+    SIM_DRAW_TURN,
+    SIM_DRAW_COMMAND,
+    SIM_DRAW_OPERATOR,
+} SimDraw;
+void sim_draw_apart(Sim *sim, SimDraw who, guint64 number);
+void sim_draw_together(Sim *sim);
+/* The same seed's commands and chances of faults, with other delays. */
+void sim_set_delays(Sim *sim, guint64 number);
+
+/* Whether a fault of this kind strikes now, by the plan's rate of it: numbered and told, never while
+ * faults are off. One that strikes has to be carried out, and counts at once. */
 gboolean sim_fault(Sim *sim, SimFault fault);
+/* The same where only who carries it out sees whether anything comes of it, and calls sim_fault_hit
+ * then. */
+gboolean sim_fault_tries(Sim *sim, SimFault fault);
 void sim_set_rate(Sim *sim, SimFault fault, guint per_million);
 void sim_set_faults(Sim *sim, gboolean on);
 gboolean sim_faults_are_on(const Sim *sim);
-/* What the shrinker takes away: the fault of this number (they are counted from 1 in a run) does
- * not strike. */
-void sim_skip_fault(Sim *sim, guint64 number);
-guint64 sim_faults_struck(const Sim *sim); /* Those that were skipped included. */
+/* Once called, none strikes but those that were named so: the kind's strikes are counted from 1. */
+void sim_keep_faults(Sim *sim, const SimFaultNumber *kept, gsize n_kept);
+/* Strikes of this kind, those that were not kept included. */
+guint64 sim_fault_strikes(const Sim *sim, SimFault fault);
+guint64 sim_faults_struck(const Sim *sim); /* Of all kinds, those that struck indeed. */
 
 /* ---- Processes and their tasks */
 
@@ -88,6 +113,8 @@ gboolean sim_process_is_dead(const SimProcess *process);
 void sim_process_kill(SimProcess *process);
 /* SIGSTOP until then: none of its tasks goes on before. */
 void sim_process_freeze(SimProcess *process, gint64 until_us);
+/* SIGCONT for all. */
+void sim_thaw(Sim *sim);
 
 /* Runs `body` on a stack of its own, from the next event on. */
 typedef void (*SimTaskBody)(void *data);

@@ -317,13 +317,18 @@ static gboolean record_take(VbAgentBus *bus, VbArena *arena, const VbBusRecord *
     return TRUE;
 }
 
+static gboolean is_late(const VbAgentBus *bus)
+{
+    return bus->late_until_us > sim_now_us(bus->sim) && sim_faults_are_on(bus->sim);
+}
+
 /* TRUE: nothing comes in now; the client's task wakes the agent once that is over. */
 static gboolean is_held_back(VbAgentBus *bus)
 {
     if (bus->position < sim_log_stable(bus->log) && sim_fault(bus->sim, FAULT_DELIVER_LATE)) {
-        bus->late_until_us = sim_now_us(bus->sim) + sim_delay_us(bus->sim, LATE_US);
+        bus->late_until_us = sim_now_us(bus->sim) + sim_silence_us(bus->sim, LATE_US);
     }
-    bus->is_held = !is_reachable(bus) || bus->late_until_us > sim_now_us(bus->sim);
+    bus->is_held = !is_reachable(bus) || is_late(bus);
     if (bus->is_held) {
         sim_signal(bus->sim, &bus->kick);
     }
@@ -493,7 +498,7 @@ void agent_bus_unassign(VbAgentBus *bus)
 static void wake(void *data)
 {
     const VbAgentBus *bus = data;
-    if (bus->assigned && is_reachable(bus) && bus->late_until_us <= sim_now_us(bus->sim)) {
+    if (bus->assigned && is_reachable(bus) && !is_late(bus)) {
         sim_host_wake(bus->host);
     }
 }

@@ -7,9 +7,6 @@ enum {
     REQUEST_US = 4 * SIM_MS,
     SLOW_US = 3 * SIM_S,
     DOWN_US = 30 * SIM_S,
-    TOMBSTONE_KEEP_MS = 10 * 60 * 1000, /* Far longer than any restore reads. */
-    HORIZON_LEAST_MS = 2 * 60 * 1000,   /* Longer than anybody is held up who could still read. */
-    HORIZON_MOST_MS = 5 * 60 * 1000,
 };
 
 typedef enum { ENTRY_VISIBLE, ENTRY_OPEN, ENTRY_ABORTED } EntryFate;
@@ -19,6 +16,7 @@ typedef struct {
     gint64 offset;
     VbBusRecord *record;
     EntryFate fate;
+    gint64 gone_ms; /* A tombstone: a compaction takes it away from then on; 0: none has seen it. */
 } Entry;
 
 typedef struct {
@@ -47,13 +45,13 @@ struct SimBroker {
     Sim *sim;
     gint64 skew_ms;
     gint64 down_until_us;
+    SimCondition is_back;
     guint n_partitions;
     SimLog **logs[TOPIC_COUNT]; /* Of partitions; of TOPIC_HOST_COMMANDS: of hosts. */
     guint n_logs[TOPIC_COUNT];
     gint64 *host_offsets; /* Committed by each host's agent; -1: none. */
     SimTransactions *transactions;
     GPtrArray *groups; /* of SimGroup */
-    gint64 horizon_ms; /* Younger records are kept. */
 };
 
 /* ---- Logs */
@@ -363,23 +361,11 @@ static gint64 log_consumed(SimBroker *broker, const SimLog *log)
     return consumed;
 }
 
-static SimLog *log_draw(SimBroker *broker)
+static void log_shorten(SimBroker *broker, SimLog *log)
 {
-    VbTopic topic = sim_below(broker->sim, TOPIC_COUNT);
-    return broker->n_logs[topic] > 0
-               ? broker->logs[topic][sim_below(broker->sim, broker->n_logs[topic])]
-               : NULL;
-}
-
-static void retention_strike(SimBroker *broker)
-{
-    SimLog *log = log_draw(broker);
     guint n = 0;
-    if (log == NULL || !log->exists) {
-        return;
-    }
     gint64 consumed = log_consumed(broker, log);
-    gint64 old_ms = sim_now_ms(broker->sim) - broker->horizon_ms;
+    gint64 old_ms = sim_now_ms(broker->sim) - broker->world->plan->horizon_ms;
     while (n < log->entries->len) {
         const Entry *entry = &g_array_index(log->entries, Entry, n);
         if (entry->offset >= consumed || entry->record->time_ms >= old_ms) {
@@ -390,14 +376,26 @@ static void retention_strike(SimBroker *broker)
     }
     entries_free(log, 0, n);
     if (n > 0) {
+        sim_fault_hit(FAULT_RETENTION);
         sim_say(broker->sim, NULL, "broker", "%s: deletes %u old records", sim_log_name(log), n);
     }
 }
 
-/* Of each key the last visible record stays, a tombstone for a while. */
-static gboolean entry_stays(const SimLog *log, GHashTable *seen, const Entry *entry)
+static void retention_strike(SimBroker *broker)
+{
+    for (VbTopic topic = 0; topic < TOPIC_COUNT; topic++) {
+        for (guint i = 0; i < broker->n_logs[topic]; i++) {
+            log_shorten(broker, broker->logs[topic][i]);
+        }
+    }
+}
+
+/* Of each key the last visible record stays, a tombstone for a while after the first compaction that
+ * has come to it (KIP-534). */
+static gboolean entry_stays(const SimLog *log, GHashTable *seen, Entry *entry)
 {
     const VbBusRecord *record = entry->record;
+    gint64 now_ms = sim_now_ms(log->broker->sim);
     if (entry->offset >= log->stable) {
         return TRUE;
     }
@@ -405,8 +403,10 @@ static gboolean entry_stays(const SimLog *log, GHashTable *seen, const Entry *en
         !g_hash_table_add(seen, g_strndup(record->key, record->key_bytes))) {
         return FALSE;
     }
-    return record->value != NULL ||
-           sim_now_ms(log->broker->sim) - record->time_ms < TOMBSTONE_KEEP_MS;
+    if (entry->gone_ms == 0) {
+        entry->gone_ms = now_ms + log->broker->world->plan->tombstone_keep_ms;
+    }
+    return record->value != NULL || now_ms < entry->gone_ms;
 }
 
 static void compaction_strike(SimBroker *broker)
@@ -429,8 +429,11 @@ static void compaction_strike(SimBroker *broker)
         g_array_index(kept, Entry, i) = g_array_index(kept, Entry, kept->len - 1 - i);
         g_array_index(kept, Entry, kept->len - 1 - i) = swap;
     }
-    sim_say(broker->sim, NULL, "broker", "%s: compacted from %u records to %u", sim_log_name(log),
-            log->entries->len, kept->len);
+    if (kept->len < log->entries->len) {
+        sim_fault_hit(FAULT_COMPACTION);
+        sim_say(broker->sim, NULL, "broker", "%s: compacted from %u records to %u",
+                sim_log_name(log), log->entries->len, kept->len);
+    }
     g_array_unref(log->entries);
     log->entries = kept;
 }
@@ -442,18 +445,15 @@ gboolean sim_broker_is_down(const SimBroker *broker)
     return sim_now_us(broker->sim) < broker->down_until_us;
 }
 
-gint64 sim_broker_back_us(const SimBroker *broker)
-{
-    return broker->down_until_us;
-}
-
 static void broker_back(void *data)
 {
     SimBroker *broker = data;
-    if (sim_broker_is_down(broker)) {
-        return; /* Down again, or longer. */
+    if (broker->down_until_us == 0 || sim_broker_is_down(broker)) {
+        return; /* It was back before, or is down again. */
     }
+    broker->down_until_us = 0;
     sim_say(broker->sim, NULL, "broker", "is back");
+    sim_signal(broker->sim, &broker->is_back);
     sim_transactions_trouble(broker->transactions);
     for (guint i = 0; i < broker->groups->len; i++) {
         sim_group_revive(g_ptr_array_index(broker->groups, i));
@@ -462,13 +462,10 @@ static void broker_back(void *data)
 
 static void broker_fall(SimBroker *broker)
 {
-    if (!sim_broker_is_down(broker)) {
-        broker->down_until_us =
-            sim_now_us(broker->sim) + SIM_S + sim_delay_us(broker->sim, DOWN_US);
-        sim_say(broker->sim, NULL, "broker", "is down for %" G_GINT64_FORMAT " ms",
-                (broker->down_until_us - sim_now_us(broker->sim)) / SIM_MS);
-        sim_at(broker->sim, broker->down_until_us, broker_back, broker);
-    }
+    broker->down_until_us = sim_now_us(broker->sim) + SIM_S + sim_silence_us(broker->sim, DOWN_US);
+    sim_say(broker->sim, NULL, "broker", "is down for %" G_GINT64_FORMAT " ms",
+            (broker->down_until_us - sim_now_us(broker->sim)) / SIM_MS);
+    sim_at(broker->sim, broker->down_until_us, broker_back, broker);
 }
 
 static void topic_strike(SimBroker *broker)
@@ -476,6 +473,7 @@ static void topic_strike(SimBroker *broker)
     guint n = broker->n_logs[TOPIC_HOST_COMMANDS];
     SimLog *log = n > 0 ? broker->logs[TOPIC_HOST_COMMANDS][sim_below(broker->sim, n)] : NULL;
     if (log != NULL && log->exists) {
+        sim_fault_hit(FAULT_TOPIC_DELETED);
         topic_delete(broker, log);
     }
 }
@@ -484,20 +482,20 @@ static void topic_strike(SimBroker *broker)
 static void broker_chance(SimBroker *broker)
 {
     Sim *sim = broker->sim;
-    if (sim_fault(sim, FAULT_BROKER_DOWN)) {
+    if (!sim_broker_is_down(broker) && sim_fault(sim, FAULT_BROKER_DOWN)) {
         broker_fall(broker);
     }
-    if (sim_fault(sim, FAULT_REBALANCE) && broker->groups->len > 0) {
+    if (broker->groups->len > 0 && sim_fault_tries(sim, FAULT_REBALANCE)) {
         sim_transactions_trouble(broker->transactions);
         sim_group_disturb(g_ptr_array_index(broker->groups, sim_below(sim, broker->groups->len)));
     }
-    if (sim_fault(sim, FAULT_TOPIC_DELETED)) {
+    if (sim_fault_tries(sim, FAULT_TOPIC_DELETED)) {
         topic_strike(broker);
     }
-    if (sim_fault(sim, FAULT_RETENTION)) {
+    if (sim_fault_tries(sim, FAULT_RETENTION)) {
         retention_strike(broker);
     }
-    if (sim_fault(sim, FAULT_COMPACTION)) {
+    if (sim_fault_tries(sim, FAULT_COMPACTION)) {
         compaction_strike(broker);
     }
 }
@@ -517,17 +515,11 @@ gboolean sim_broker_request(SimBroker *broker, SimProcess *process)
         return FALSE;
     }
     while (sim_broker_is_down(broker)) {
-        if (!sim_sleep_until(process, broker->down_until_us)) {
+        if (!sim_wait(process, &broker->is_back, broker->down_until_us)) {
             return FALSE;
         }
     }
     return TRUE;
-}
-
-gint64 sim_draw_skew_ms(SimWorld *world)
-{
-    gint64 half_ms = world->plan->skew_ms / 2;
-    return half_ms > 0 ? sim_between(world->sim, -half_ms, half_ms) : 0;
 }
 
 /* ---- Those who only append and read */
@@ -595,8 +587,7 @@ SimBroker *sim_broker_new(SimWorld *world)
     SimBroker *broker = g_new0(SimBroker, 1);
     broker->world = world;
     broker->sim = world->sim;
-    broker->skew_ms = sim_draw_skew_ms(world);
-    broker->horizon_ms = sim_between(world->sim, HORIZON_LEAST_MS, HORIZON_MOST_MS);
+    broker->skew_ms = sim_world_draw_skew_ms(world);
     broker->n_partitions = world->plan->n_partitions;
     for (VbTopic topic = 0; topic < TOPIC_COUNT; topic++) {
         logs_make(broker, topic);

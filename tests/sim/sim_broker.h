@@ -40,9 +40,6 @@ SimWorld *sim_broker_world(SimBroker *broker);
  * process is dead. */
 gboolean sim_broker_request(SimBroker *broker, SimProcess *process);
 gboolean sim_broker_is_down(const SimBroker *broker);
-gint64 sim_broker_back_us(const SimBroker *broker); /* When it is up again, if it is down. */
-/* Somebody's own clock, apart from the world's by a share of the plan's skew. */
-gint64 sim_draw_skew_ms(SimWorld *world);
 
 /* ---- sim_broker.c: logs */
 

@@ -49,8 +49,10 @@ static gint64 bus_now_ms(VbBus *vtable)
     SimBus *bus = sim_bus_of(vtable);
     if (sim_process_is_dead(bus->process)) {
         bus->leap_ms += HOUR_MS;
+    } else {
+        sim_world_jump(bus->world, sim_process_name(bus->process), bus->skew_ms);
     }
-    return sim_now_ms(bus->sim) + bus->skew_ms + bus->leap_ms;
+    return sim_now_ms(bus->sim) + *bus->skew_ms + bus->leap_ms;
 }
 
 static VbBusEvent *event_push(SimBus *bus, VbBusEventKind kind, int partition)
@@ -210,9 +212,15 @@ static gboolean rebalance_hear(SimBus *bus)
 
 /* ---- Records */
 
-static gboolean slot_fail(const SimSlot *slot, GError **error)
+/* The real one halts in both cases. Where others have read the record since, this is a zombie that
+ * is thrown out as soon as it asks for anything else: nobody has to act. */
+static gboolean slot_fail(const SimBus *bus, guint i, GError **error)
 {
-    g_set_error(error, BUS_ERROR, BUS_ERROR_SETUP,
+    const SimSlot *slot = &bus->slots[i];
+    size_t n_inputs = bus->service->n_inputs;
+    gint64 committed = sim_group_committed(bus->group, (int)(i / n_inputs), i % n_inputs);
+    gboolean is_read = committed >= sim_log_first(slot->log);
+    g_set_error(error, BUS_ERROR, is_read ? BUS_ERROR_FATAL : BUS_ERROR_SETUP,
                 "the next record of %s, %" G_GINT64_FORMAT ", was deleted before it was read",
                 sim_log_name(slot->log), slot->position);
     return FALSE;
@@ -222,11 +230,18 @@ static gboolean slot_fail(const SimSlot *slot, GError **error)
 static gboolean slot_fetch(SimBus *bus, guint i, GError **error)
 {
     SimSlot *slot = &bus->slots[i];
-    if (slot->position < 0 || slot->silent_until_us > sim_now_us(bus->sim)) {
+    if (slot->position < 0) {
+        return FALSE;
+    }
+    if (slot->silent_until_us > sim_now_us(bus->sim) && sim_faults_are_on(bus->sim)) {
+        if (!slot->withholds && slot->position < sim_log_stable(slot->log)) {
+            slot->withholds = TRUE;
+            sim_fault_hit(FAULT_DELIVER_LATE);
+        }
         return FALSE;
     }
     if (slot->position < sim_log_first(slot->log)) {
-        return slot_fail(slot, error);
+        return slot_fail(bus, i, error);
     }
     const VbBusRecord *record = sim_log_read(slot->log, &slot->position);
     if (record != NULL) {
@@ -284,9 +299,10 @@ static gboolean pump(SimBus *bus, int timeout_ms, GError **error)
 
 static void silence_chance(SimBus *bus)
 {
-    if (sim_fault(bus->sim, FAULT_DELIVER_LATE)) {
+    if (sim_fault_tries(bus->sim, FAULT_DELIVER_LATE)) {
         SimSlot *slot = &bus->slots[sim_below(bus->sim, bus->n_slots)];
-        slot->silent_until_us = sim_now_us(bus->sim) + sim_delay_us(bus->sim, SILENT_US);
+        slot->withholds = FALSE;
+        slot->silent_until_us = sim_now_us(bus->sim) + sim_silence_us(bus->sim, SILENT_US);
         sim_say(bus->sim, NULL, sim_process_name(bus->process), "hears nothing of %s for %d ms",
                 sim_log_name(slot->log),
                 (int)((slot->silent_until_us - sim_now_us(bus->sim)) / SIM_MS));
@@ -481,7 +497,7 @@ static void slots_make(SimBus *bus)
 }
 
 static SimBus *bus_new(SimWorld *world, SimProcess *process, const VbService *service,
-                       const char *instance_id, gint64 skew_ms)
+                       const char *instance_id, gint64 *skew_ms)
 {
     SimBus *bus = g_new0(SimBus, 1);
     bus->bus = (VbBus){.poll = bus_poll,
@@ -536,7 +552,7 @@ static void bus_unref(SimBus *bus)
 }
 
 SimBus *sim_bus_open(SimWorld *world, SimProcess *process, const VbService *service,
-                     const char *instance_id, gint64 skew_ms, GError **error)
+                     const char *instance_id, gint64 *skew_ms, GError **error)
 {
     SimBus *bus = bus_new(world, process, service, instance_id, skew_ms);
     /* First of all: a transaction that this instance left open would hold back every reader. */

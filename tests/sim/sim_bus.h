@@ -7,9 +7,9 @@
 typedef struct SimBus SimBus;
 
 /* As bus_kafka_open: ends one's own dead transaction, then joins the group. In a task of the
- * process. NULL and a BUS_ERROR; _STOP: the process is dead. */
+ * process. `skew_ms`, of its clock, may change. NULL and a BUS_ERROR; _STOP: the process is dead. */
 SimBus *sim_bus_open(SimWorld *world, SimProcess *process, const VbService *service,
-                     const char *instance_id, gint64 skew_ms, GError **error);
+                     const char *instance_id, gint64 *skew_ms, GError **error);
 /* Without leaving the group. */
 void sim_bus_close(SimBus *bus);
 VbBus *sim_bus_vtable(SimBus *bus);
@@ -23,6 +23,7 @@ typedef struct {
     gint64 end;      /* Where the end was reported; -1: not. */
     gint64 end_told; /* librdkafka tells each end once. */
     gint64 silent_until_us;
+    gboolean withholds; /* In its silence there was something to be read. */
 } SimSlot;
 
 /* The client's part of the group; its own thread in librdkafka. */
@@ -37,7 +38,7 @@ struct SimBus {
     const VbService *service;
     char *instance_id;
     int n_partitions;
-    gint64 skew_ms;
+    gint64 *skew_ms;
     gint64 leap_ms; /* A dead process's clock runs away. */
     guint n_users;  /* Of this struct: the loop's task and the client's. */
     gboolean is_closed;

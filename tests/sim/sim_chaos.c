@@ -7,6 +7,8 @@ enum {
     ROUND_MS = 500,     /* About. */
     CALLS_A_ROUND = 20, /* That many chances more, as if it had made as many calls. */
     FREEZE_MOST_MS = 40 * 1000,
+    LEAP_LEAST_MS = 60 * 1000,
+    LEAP_MOST_MS = 6 * 3600 * 1000,
 };
 
 static void process_chance(SimWorld *world, SimProcess *process)
@@ -19,9 +21,19 @@ static void process_chance(SimWorld *world, SimProcess *process)
         if (sim_fault(sim, FAULT_CRASH)) {
             sim_process_kill(process);
         } else if (sim_fault(sim, FAULT_FREEZE)) {
-            gint64 still_us = sim_delay_us(sim, (gint64)FREEZE_MOST_MS * SIM_MS);
+            gint64 still_us = sim_silence_us(sim, (gint64)FREEZE_MOST_MS * SIM_MS);
             sim_process_freeze(process, sim_now_us(sim) + still_us);
         }
+    }
+}
+
+static void clocks_chance(Sim *sim)
+{
+    if (sim_fault(sim, FAULT_CLOCKS_LEAP)) {
+        gint64 leap_us = sim_between(sim, LEAP_LEAST_MS, LEAP_MOST_MS) * SIM_MS;
+        sim_say(sim, NULL, "world", "all clocks leap ahead by %" G_GINT64_FORMAT " minutes",
+                leap_us / (60 * SIM_S));
+        sim_leap(sim, leap_us);
     }
 }
 
@@ -31,6 +43,7 @@ static void round_turn(void *data)
     if (world->calm) {
         return;
     }
+    clocks_chance(world->sim);
     for (guint i = 0; i < world->plan->n_hosts; i++) {
         sim_host_chance(world->hosts[i]);
         process_chance(world, sim_host_agent(world->hosts[i]));

@@ -45,7 +45,6 @@ SimCheck *sim_check_new(SimWorld *world)
         vm->epochs_on = g_new0(guint64, plan->n_hosts);
         vm->taken_epochs = g_new0(guint64, plan->n_hosts);
     }
-    check->domains = g_new0(CheckDomain, plan->n_hosts * plan->n_vms);
     check->volumes = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, volume_free);
     check->counters = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
     check->requests = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -84,7 +83,6 @@ void sim_check_free(SimCheck *check)
     g_hash_table_unref(check->counters);
     g_hash_table_unref(check->volumes);
     g_free(check->host_ready_ms);
-    g_free(check->domains);
     g_free(check->vms);
     arena_free(check->scratch);
     arena_free(check->arena);
@@ -103,14 +101,31 @@ int check_host_index(const SimCheck *check, const char *host_uuid)
     return -1;
 }
 
-CheckDomain *check_domain(SimCheck *check, guint host, int vm)
+typedef struct {
+    const char *vm_uuid;
+    SimDomain *ret_domain;
+    gboolean found;
+} Search;
+
+static void domain_compare(void *data, const SimDomain *domain)
 {
-    return &check->domains[host * check->world->plan->n_vms + (guint)vm];
+    Search *search = data;
+    if (strcmp(domain->vm_uuid, search->vm_uuid) == 0) {
+        *search->ret_domain = *domain;
+        search->found = TRUE;
+    }
+}
+
+gboolean check_domain_find(SimCheck *check, guint host, const CheckVm *vm, SimDomain *ret_domain)
+{
+    Search search = {.vm_uuid = vm->uuid, .ret_domain = ret_domain};
+    sim_host_each_domain(check->world->hosts[host], domain_compare, &search);
+    return search.found;
 }
 
 gboolean check_is_forgetful(const CheckVm *vm, int host)
 {
-    return host >= 0 && (vm->journals_harmed >> host & 1) != 0;
+    return host >= 0 && (vm->forgetful >> host & 1) != 0;
 }
 
 gboolean check_path_volume(const char *path, char ret_uuid[UUID_TEXT_BYTES])
@@ -156,6 +171,7 @@ static void input_take(SimCheck *check, const VbBusRecord *record)
 {
     guint n = check->world->plan->n_partitions;
     gint64 next = g_array_index(check->next, gint64, record->topic * n + (guint)record->partition);
+    sim_judge(SIM_I9, FALSE);
     if (record->offset < next) {
         sim_fail(check->sim, "I9", NULL,
                  "%s-%d@%" G_GINT64_FORMAT " became visible after its service had gone on to "
@@ -202,6 +218,12 @@ static void transaction_judge(SimCheck *check)
     transaction->number = 0;
     check->n_judged++;
     check_replay(check, transaction);
+    for (guint i = 0; i < transaction->records->len; i++) {
+        const VbBusRecord *record = g_ptr_array_index(transaction->records, i);
+        if (record->topic == TOPIC_VOLUME_EVENTS) {
+            check_volume_end(check, record);
+        }
+    }
     for (int states = 1; states >= 0; states--) {
         for (guint i = 0; i < transaction->records->len; i++) {
             const VbBusRecord *record = g_ptr_array_index(transaction->records, i);
@@ -214,6 +236,7 @@ static void transaction_judge(SimCheck *check)
     g_ptr_array_set_size(transaction->records, 0);
     g_ptr_array_set_size(transaction->hosts, 0);
     g_array_set_size(transaction->consumed, 0);
+    transaction->lost = 0;
     arena_reset(check->arena);
 }
 
@@ -268,7 +291,16 @@ void sim_check_consumed(SimCheck *check, const char *group, VbTopic topic, int p
 void sim_check_topic_deleted(SimCheck *check, const char *host_uuid)
 {
     int host = check_host_index(check, host_uuid);
-    check->topics_deleted |= host >= 0 ? G_GUINT64_CONSTANT(1) << host : 0;
+    for (guint i = 0; host >= 0 && i < check->world->plan->n_vms; i++) {
+        check->vms[i].unheard |= G_GUINT64_CONSTANT(1) << host;
+    }
+}
+
+void sim_check_lost(SimCheck *check, const char *host_uuid, guint64 transaction)
+{
+    int host = check_host_index(check, host_uuid);
+    transaction_open(check, transaction);
+    check->transaction.lost |= host >= 0 ? G_GUINT64_CONSTANT(1) << host : 0;
 }
 
 /* ---- The rounds */
@@ -310,6 +342,8 @@ void sim_check_step(SimCheck *check)
             CheckVm *vm = &check->vms[i];
             if (g_hash_table_contains(check->world->touched, vm->uuid)) {
                 check_volume_files(check, vm);
+                check_domains(check, vm);
+                check_nothing_runs(check, vm);
             }
         }
     }
@@ -324,8 +358,9 @@ void sim_check_world(SimCheck *check)
     transaction_judge(check);
     for (guint i = 0; i < check->world->plan->n_vms; i++) {
         check_volume_files(check, &check->vms[i]);
+        check_nothing_runs(check, &check->vms[i]);
     }
-    check_domains(check);
+    check_domains(check, NULL);
 }
 
 void sim_check_end(SimCheck *check)

@@ -8,6 +8,7 @@
  *   sim_check_taken.c    I6: what hosts read too late
  *   sim_check_replies.c  I8: requests and replies, deadlines, Unknown
  *   sim_check_end.c      I10: what is left when all is calm
+ *   sim_check_count.c    how often each was judged, and how often excused
  *
  * Everything is known from what is committed and from what the world holds; nothing is asked of the
  * code under test, but for I7, which runs its cores again. */
@@ -15,6 +16,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/step.h"
+#include "tests/sim/sim_check_count.h"
 #include "tests/sim/sim_world.h"
 
 enum { SERVICE_VM, SERVICE_VOLUME, N_SERVICES };
@@ -62,6 +64,7 @@ typedef struct {
     char tpm_uuid[UUID_TEXT_BYTES];   /* Likewise. */
     char root_uuid[UUID_TEXT_BYTES];
     gboolean made;       /* A domain of it was seen. */
+    gboolean is_sound;   /* And nobody has harmed what its host keeps of the VM since. */
     guint64 nvram_inode; /* Of that domain. */
     gboolean ended;
     guint64 counter_at_end; /* What its guest had left when it ended. */
@@ -86,25 +89,19 @@ typedef struct {
     guint lives;        /* Records of this uuid that have ended. */
     guint64 vhost_nics; /* Bits of NIC indexes below 64. */
     /* What was seen: */
-    GPtrArray *volumes;      /* of CheckVolume, borrowed: those that have not gone. */
-    GArray *starts;          /* of CheckStart, by epoch. */
-    guint64 newest_epoch;    /* Of a domain with a disk, on any host. */
-    guint64 *epochs_on;      /* Of any domain, by host. */
-    guint64 *taken_epochs;   /* Of any command that was read there, by host. */
-    guint64 journals_harmed; /* Bits of hosts. */
-    guint64 strangers;       /* Bits of hosts where somebody had a domain of its uuid. */
-    guint64 n_replies;       /* That were no repeats. */
+    GPtrArray *volumes;    /* of CheckVolume, borrowed: those that have not gone. */
+    GArray *starts;        /* of CheckStart, by epoch. */
+    guint64 newest_epoch;  /* Of a domain with a disk, on any host. */
+    guint64 *epochs_on;    /* Of any domain, by host. */
+    guint64 *taken_epochs; /* Of any command that was read there, by host. */
+    /* Bits of hosts. Each ends when that host starts the VM again, or forgets it as told. */
+    guint64 forgetful;  /* Somebody destroyed the journal of it there. */
+    guint64 unheard;    /* Commands for it may have gone with the host's topic. */
+    guint64 unforgiven; /* It was not forgotten: somebody's domain of its uuid stood there. */
+    guint64 crossed;    /* When its record ended, work of that life was left: see vm_forget. */
+    guint64 orphans;   /* Those once forgetful, for ever: what they made then no record may know. */
+    guint64 n_replies; /* That were no repeats. */
 } CheckVm;
-
-/* A domain that is there now; at most one a host and VM. */
-typedef struct {
-    gboolean there;
-    gboolean ours;
-    gboolean starting_up;
-    guint64 epoch;
-    guint64 nvram_inode;
-    guint64 root_inode;
-} CheckDomain;
 
 typedef struct {
     gboolean is_read;    /* GetVm, ListVolumes: its reply is not kept. */
@@ -137,6 +134,7 @@ typedef struct {
     GPtrArray *records; /* of VbBusRecord */
     GPtrArray *hosts;   /* of char *, of each record; NULL: no host's. */
     GArray *consumed;   /* of CheckConsumed */
+    guint64 lost; /* Bits of hosts whose topic was deleted behind what it had written there. */
 } CheckTransaction;
 
 struct SimCheck {
@@ -145,7 +143,6 @@ struct SimCheck {
     VbArena *arena;   /* Of one call. */
     VbArena *scratch; /* Of one step again. */
     CheckVm *vms;
-    CheckDomain *domains; /* [host * n_vms + vm] */
     GHashTable *volumes;  /* uuid -> CheckVolume, also those that have gone. */
     GHashTable *counters; /* NVRAM inode (guint64) -> CheckCounter */
     GHashTable *requests; /* request id -> CheckRequest */
@@ -155,7 +152,6 @@ struct SimCheck {
     GArray *next;         /* of gint64: [topic * n_partitions + partition] */
     CheckTransaction transaction;
     gint64 *host_ready_ms;    /* Since when its agent is up and heard; 0: it is not. */
-    guint64 topics_deleted;   /* Bits of hosts. */
     gint64 services_ready_ms; /* Since when all instances are up; 0: one is not. */
     gint64 calm_ms;           /* Since when; 0: it is not. */
     guint64 n_judged;         /* Transactions. */
@@ -165,7 +161,8 @@ struct SimCheck {
 /* ---- sim_check.c */
 
 int check_host_index(const SimCheck *check, const char *host_uuid); /* -1: none. */
-CheckDomain *check_domain(SimCheck *check, guint host, int vm);
+/* What is there now, asked of the world each time: a copy could be older than it. FALSE: none. */
+gboolean check_domain_find(SimCheck *check, guint host, const CheckVm *vm, SimDomain *ret_domain);
 /* Somebody destroyed what the agent of this host knew of the VM: it may run commands again that it has
  * read not long ago, and leave what it does not know of. */
 gboolean check_is_forgetful(const CheckVm *vm, int host);
@@ -190,11 +187,14 @@ void check_host_command(SimCheck *check, CheckVm *vm, const char *host_uuid,
                         const VbBusRecord *record);
 void check_vm_event(SimCheck *check, CheckVm *vm, const VbBusRecord *record);
 void check_volume_event(SimCheck *check, const VbBusRecord *record);
+/* Before its transaction is judged: what has gone may be on record again already, in its next life. */
+void check_volume_end(SimCheck *check, const VbBusRecord *record);
 void check_report(SimCheck *check, CheckVm *vm, const VbBusRecord *record);
 
 /* ---- sim_check_volumes.c */
 
 CheckVolume *check_volume_find(SimCheck *check, const char *uuid); /* NULL: none. */
+void check_volume_deleted(SimCheck *check, CheckVm *vm, const char *uuid);
 /* The volumes of a VM's committed record, of a step of that time; `record` NULL: it has gone. */
 void check_volumes_take(SimCheck *check, CheckVm *vm, const VolumeRecord *record, gint64 step_ms);
 /* I1: their files are there. */
@@ -205,10 +205,16 @@ gboolean check_volume_file(SimCheck *check, const CheckVolume *volume, SimFile *
 
 CheckCounter *check_counter(SimCheck *check, guint64 inode);
 CheckStart *check_start_find(CheckVm *vm, guint64 epoch);
+/* Somebody has harmed what a host keeps of the VM. */
+void check_starts_unsound(CheckVm *vm);
 /* The host says that it has ended, with all of its state on disk. */
 void check_domain_synced(SimCheck *check, CheckVm *vm, const HostReport *report);
-/* I6: no two domains share a file. */
-void check_domains(SimCheck *check);
+/* Its record says Running; its host says whether it has forgotten it. What somebody destroyed before
+ * is past. */
+void check_start_is_done(SimCheck *check, CheckVm *vm);
+void check_forgotten(SimCheck *check, CheckVm *vm, const HostReport *report);
+/* I6: no domain of this VM shares a file with another; NULL: none of any VM. */
+void check_domains(SimCheck *check, const CheckVm *vm);
 /* I6: a VM whose record says that nothing of it runs has no domain. */
 void check_nothing_runs(SimCheck *check, const CheckVm *vm);
 

@@ -35,7 +35,8 @@ static void look_at_domain(void *data, const SimDomain *domain)
     gboolean here = strcmp(vm->host_uuid, check->world->host_uuids[look->host]) == 0;
     look->n_domains[index]++;
     look->in_place[index] = here && domain->epoch == vm->epoch && !domain->starting_up;
-    if ((!may_run(vm) || !look->in_place[index]) && vm->status != VM_STATUS_UNKNOWN) {
+    if (sim_judge(SIM_I10, vm->status == VM_STATUS_UNKNOWN) &&
+        (!may_run(vm) || !look->in_place[index])) {
         sim_fail(check->sim, "I10", vm->uuid,
                  "it is %s at epoch %" G_GUINT64_FORMAT ", and a domain of epoch %" G_GUINT64_FORMAT
                  " is left on %s%s",
@@ -55,9 +56,11 @@ static void look_at_port(void *data, const char *vm_uuid, guint nic_index)
     if (here && nic_index < 64) {
         look->ports[index] |= G_GUINT64_CONSTANT(1) << nic_index;
     }
-    if (vm == NULL ||
-        (vm->status != VM_STATUS_UNKNOWN && !check_is_forgetful(vm, (int)look->host) &&
-         (!here || !may_run(vm) || nic_index >= 64 || (vm->vhost_nics >> nic_index & 1) == 0))) {
+    gboolean wrong = vm == NULL || !here || !may_run(vm) || nic_index >= 64 ||
+                     (vm->vhost_nics >> nic_index & 1) == 0;
+    gboolean excused =
+        vm != NULL && (vm->status == VM_STATUS_UNKNOWN || check_is_forgetful(vm, (int)look->host));
+    if (sim_judge(SIM_I10, wrong && excused) && wrong) {
         sim_fail(check->sim, "I10", vm_uuid, "it is %s, and the port of its NIC %u is left on %s",
                  vm != NULL ? ENUM_LABEL(vm_status, vm->status) : "nobody's", nic_index,
                  sim_world_name(check->world, check->world->host_uuids[look->host]));
@@ -77,12 +80,15 @@ static void look_at_volume_file(const Look *look, const SimFile *file, const cha
     const char *host = sim_world_name(check->world, host_uuid);
     g_autofree char *name = g_path_get_basename(file->path);
     gboolean here = volume != NULL && strcmp(volume->host_uuid, host_uuid) == 0;
-    if (volume != NULL && (!here || !volume->acknowledged) &&
-        check_is_forgetful(&check->vms[volume->vm], (int)look->host)) {
+    gboolean is_left = volume != NULL && (!here || !volume->acknowledged || *name == '.') &&
+                       check_is_forgetful(&check->vms[volume->vm], (int)look->host);
+    gboolean may_be_orphan =
+        volume != NULL && (check->vms[volume->vm].orphans >> look->host & 1) != 0;
+    if (!sim_judge(SIM_I10, is_left || (!here && (may_be_orphan || *name == '.')))) {
         return;
     }
     if (*name == '.') {
-        if (here && (volume->acknowledged || volume->gone)) {
+        if (volume->acknowledged || volume->gone) {
             sim_fail(check->sim, "I10", check->vms[volume->vm].uuid,
                      "the temporary file %s is left on %s", file->path, host);
         }
@@ -108,9 +114,12 @@ static void look_at_file(void *data, const SimFile *file)
     for (guint i = 0; i < check->world->plan->n_vms; i++) {
         const CheckVm *vm = &check->vms[i];
         gboolean expunged = vm->status == VM_STATUS_EXPUNGED || !vm->exists;
-        guint64 excuses = check->topics_deleted | vm->journals_harmed | vm->strangers;
+        guint64 excuses = vm->unheard | vm->forgetful | vm->unforgiven | vm->crossed;
         gboolean excused = (excuses >> look->host & 1) != 0;
-        if (expunged && !excused && vm->volumes->len == 0 && strstr(file->path, vm->uuid) != NULL) {
+        if (strstr(file->path, vm->uuid) == NULL) {
+            continue;
+        }
+        if (sim_judge(SIM_I10, expunged && (excused || vm->volumes->len > 0)) && expunged) {
             sim_fail(check->sim, "I10", vm->uuid, "it is expunged, and %s is left on %s",
                      file->path,
                      sim_world_name(check->world, check->world->host_uuids[look->host]));
@@ -140,6 +149,7 @@ static void check_expunged(SimCheck *check, const CheckVm *vm)
     gboolean expunged = vm->status == VM_STATUS_EXPUNGED || !vm->exists;
     for (guint i = 0; expunged && i < vm->volumes->len; i++) {
         const CheckVolume *volume = g_ptr_array_index(vm->volumes, i);
+        sim_judge(SIM_I10, FALSE);
         if (volume->status != VOLUME_STATUS_DELETING) {
             sim_fail(check->sim, "I10", vm->uuid, "it is expunged, and its volume %s is %s",
                      volume->uuid, ENUM_LABEL(volume_status, volume->status));
@@ -152,13 +162,15 @@ static void check_vm_end(SimCheck *check, const CheckVm *vm, const Look *look)
     /* An end that no agent saw, and no journal tells of, is not known to anybody. */
     gboolean excused = look->n_domains[vm->index] == 0 &&
                        check_is_forgetful(vm, check_host_index(check, vm->host_uuid));
-    if (may_run(vm) && !excused &&
+    if (may_run(vm) && sim_judge(SIM_I10, excused) &&
         (look->n_domains[vm->index] != 1 || !look->in_place[vm->index])) {
         sim_fail(check->sim, "I10", vm->uuid, "it is %s on %s, and %u domains of it are there",
                  ENUM_LABEL(vm_status, vm->status), sim_world_name(check->world, vm->host_uuid),
                  look->n_domains[vm->index]);
     }
-    if (vm->has_operation || (vm->status == VM_STATUS_UNKNOWN && !check_is_excused(check, vm))) {
+    gboolean is_unknown = vm->status == VM_STATUS_UNKNOWN;
+    if (sim_judge(SIM_I8, is_unknown && !vm->has_operation && check_is_excused(check, vm)) &&
+        (vm->has_operation || is_unknown)) {
         sim_fail(check->sim, "I8", vm->uuid, "it is still %s%s", ENUM_LABEL(vm_status, vm->status),
                  vm->has_operation ? ", with an operation" : "");
     }
@@ -173,7 +185,8 @@ static void check_retention(SimCheck *check, const CheckVm *vm)
     for (guint i = 0; i < vm->volumes->len; i++) {
         const CheckVolume *volume = g_ptr_array_index(vm->volumes, i);
         gint64 end_ms = MAX(volume->retained_ms + retain_ms, since_ms) + LATE_MS;
-        if (volume->status == VOLUME_STATUS_RETAINED && sim_now_ms(check->sim) > end_ms) {
+        if (volume->status == VOLUME_STATUS_RETAINED && sim_judge(SIM_I10, FALSE) &&
+            sim_now_ms(check->sim) > end_ms) {
             sim_fail(check->sim, "I10", vm->uuid,
                      "volume %s is Retained, and its retention has ended long ago", volume->uuid);
         }

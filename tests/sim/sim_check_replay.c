@@ -184,6 +184,7 @@ static void account_rest(Replay *r)
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         const Taken *taken = value;
         const VbBusRecord *record = taken->record;
+        sim_judge(SIM_I9, FALSE);
         if (taken->accounted) {
             continue;
         }
@@ -308,6 +309,21 @@ static gboolean is_undelivered(const Journal *journal, size_t i, const VbOutput 
     return FALSE;
 }
 
+/* I3: no host is asked for a start that has expired by then. */
+static void check_not_expired(Replay *r, const Part *part, const VbOutput *output, gint64 step_ms)
+{
+    const HostCommand *command = output->message;
+    if (output->host_uuid == NULL || command->command_case != HOST_COMMAND__COMMAND_START_DOMAIN) {
+        return;
+    }
+    sim_judge(SIM_I3, FALSE);
+    if (command->expires_ms <= step_ms) {
+        sim_fail(r->sim, "I3", part->uuid,
+                 "%s asks for a start that has expired %" G_GINT64_FORMAT " ms before",
+                 r->service->name, step_ms - command->expires_ms);
+    }
+}
+
 static void outputs_take(Replay *r, Part *part, const Journal *journal, size_t i,
                          const GArray *outputs)
 {
@@ -317,6 +333,7 @@ static void outputs_take(Replay *r, Part *part, const Journal *journal, size_t i
         if (output->host_uuid != NULL && is_undelivered(journal, i, output)) {
             continue;
         }
+        check_not_expired(r, part, output, journal->steps[i]->time_ms);
         Output expected = {.topic = output->topic};
         expected.host_uuid =
             output->host_uuid != NULL ? arena_strdup(arena, output->host_uuid) : NULL;
@@ -496,6 +513,7 @@ static void compare_state(Replay *r, const VbBusRecord *record)
         return;
     }
     part->written = TRUE;
+    sim_judge(SIM_I7, FALSE);
     if (!bytes_equal(part->bytes, part->size_bytes, record->value, record->value_bytes)) {
         sim_fail(r->sim, "I7", part->uuid, "%s committed another state than its steps give again",
                  r->service->name);
@@ -506,7 +524,7 @@ static void compare_state(Replay *r, const VbBusRecord *record)
 static gboolean may_be_lost(const Replay *r, const Output *output)
 {
     int host = output->host_uuid != NULL ? check_host_index(r->check, output->host_uuid) : -1;
-    return host >= 0 && (r->check->topics_deleted >> host & 1) != 0;
+    return host >= 0 && (r->transaction->lost >> host & 1) != 0;
 }
 
 static gboolean is_output(const Output *output, const VbBusRecord *record, const char *host_uuid)
@@ -523,6 +541,7 @@ static void lost_skip(const Replay *r, Part *part, const VbBusRecord *record, co
         if (!may_be_lost(r, output) || (record != NULL && is_output(output, record, host_uuid))) {
             return;
         }
+        sim_judge(SIM_I7, TRUE);
         part->n_seen++;
     }
 }
@@ -540,6 +559,7 @@ static void compare_output(Replay *r, const VbBusRecord *record, const char *hos
         return;
     }
     const Output *output = &g_array_index(part->outputs, Output, part->n_seen++);
+    sim_judge(SIM_I7, FALSE);
     if (!is_output(output, record, host_uuid)) {
         sim_fail(r->sim, "I7", part->uuid,
                  "%s committed a record of %s; its step gives again another one, of %s",

@@ -10,7 +10,6 @@
 #include "common/base/message.h"
 #include "common/base/text.h"
 #include "tests/sim/sim_check.h"
-#include "tests/sim/sim_model.h"
 
 enum {
     SLACK_MS =
@@ -32,7 +31,6 @@ void sim_check_requested(SimCheck *check, const VmCommand *command, gint64 offse
         g_hash_table_insert(check->requests, g_strdup(command->request_id), request);
     }
     request->n_sent++;
-    sim_model_requested(check->world->model, command);
 }
 
 static void mark_reply(const CheckVm *vm, const VmEvent *event)
@@ -69,6 +67,7 @@ void check_reply(SimCheck *check, CheckVm *vm, const VmEvent *event)
         return;
     }
     mark_reply(vm, event);
+    sim_judge(SIM_I8, FALSE);
     if (reply->repeated) {
         if (request->n_replies == 0 || request->n_sent < 2) {
             sim_fail(check->sim, "I8", vm->uuid, "request %s is answered as a repeat: %s",
@@ -86,7 +85,6 @@ void check_reply(SimCheck *check, CheckVm *vm, const VmEvent *event)
     request->was_kept = event->version != 0;
     request->reply_number = ++vm->n_replies;
     request->lives = vm->lives;
-    sim_model_replied(check->world->model, event);
 }
 
 void check_replies_end(SimCheck *check)
@@ -97,6 +95,7 @@ void check_replies_end(SimCheck *check)
     g_hash_table_iter_init(&iter, check->requests);
     while (g_hash_table_iter_next(&iter, &key, &value)) {
         const CheckRequest *request = value;
+        sim_judge(SIM_I8, FALSE);
         if (request->n_replies == 0) {
             sim_fail(check->sim, "I8", request->vm >= 0 ? check->vms[request->vm].uuid : NULL,
                      "request %s was never answered", (const char *)key);
@@ -116,16 +115,20 @@ gboolean check_is_excused(SimCheck *check, const CheckVm *vm)
     if (host < 0) {
         return FALSE;
     }
-    const CheckDomain *domain = check_domain(check, (guint)host, vm->index);
-    return (domain->there && !domain->ours) || (vm->journals_harmed >> host & 1) != 0 ||
-           (check->topics_deleted >> host & 1) != 0;
+    SimDomain domain;
+    gboolean is_foreign = check_domain_find(check, (guint)host, vm, &domain) && !domain.ours;
+    return is_foreign || check_is_forgetful(vm, host) ||
+           ((vm->unheard | vm->crossed) >> host & 1) != 0;
 }
 
 static void check_deadline(SimCheck *check, const CheckVm *vm, gint64 deadline_ms, const char *what)
 {
     gint64 now_ms = sim_now_ms(check->sim);
-    if (deadline_ms != 0 && check->services_ready_ms != 0 &&
-        now_ms > MAX(deadline_ms, check->services_ready_ms) + SLACK_MS) {
+    if (deadline_ms == 0 || check->services_ready_ms == 0) {
+        return;
+    }
+    sim_judge(SIM_I8, FALSE);
+    if (now_ms > MAX(deadline_ms, check->services_ready_ms) + SLACK_MS) {
         sim_fail(check->sim, "I8", vm->uuid,
                  "%s had to end %" G_GINT64_FORMAT " ms ago, and it is calm", what,
                  now_ms - deadline_ms);
@@ -137,7 +140,7 @@ static void check_unknown(SimCheck *check, const CheckVm *vm)
     int host = check_host_index(check, vm->host_uuid);
     if (vm->status != VM_STATUS_UNKNOWN || vm->has_operation || host < 0 ||
         check->host_ready_ms[host] == 0 || check->services_ready_ms == 0 ||
-        check_is_excused(check, vm)) {
+        !sim_judge(SIM_I8, check_is_excused(check, vm))) {
         return;
     }
     gint64 since_ms = MAX(vm->status_since_ms, check->host_ready_ms[host]);

@@ -9,7 +9,6 @@
 
 #include "common/base/text.h"
 #include "tests/sim/sim_check.h"
-#include "tests/sim/sim_model.h"
 
 CheckVolume *check_volume_find(SimCheck *check, const char *uuid)
 {
@@ -28,7 +27,8 @@ static gboolean runs_anywhere(SimCheck *check, const CheckVm *vm)
 {
     gboolean runs = FALSE;
     for (guint i = 0; i < check->world->plan->n_hosts; i++) {
-        runs = runs || check_domain(check, i, vm->index)->there;
+        SimDomain domain;
+        runs = runs || check_domain_find(check, i, vm, &domain);
     }
     return runs;
 }
@@ -44,7 +44,7 @@ static void check_tpm(SimCheck *check, const CheckVm *vm, CheckVolume *volume)
     gboolean there = sim_host_find_file(host, path, &file) && file.size_bytes > 0;
     volume->tpm_durable = there && file.durable && !runs_anywhere(check, vm);
     volume->tpm_at_risk = volume->tpm_at_risk && !there;
-    if (!there && !volume->tpm_at_risk) {
+    if (sim_judge(SIM_I1, volume->tpm_at_risk) && !there) {
         sim_fail(check->sim, "I1", vm->uuid, "the TPM's state %s is gone", path);
     }
 }
@@ -53,6 +53,7 @@ static void check_tpm(SimCheck *check, const CheckVm *vm, CheckVolume *volume)
 static void check_file(SimCheck *check, const CheckVm *vm, CheckVolume *volume, gboolean first)
 {
     SimFile file;
+    sim_judge(SIM_I1, FALSE);
     if (!check_volume_file(check, volume, &file)) {
         sim_fail(check->sim, "I1", vm->uuid, "%s volume %s is %s, and its file %s is not there",
                  ENUM_LABEL(volume_type, volume->type), volume->uuid,
@@ -66,6 +67,7 @@ static void check_file(SimCheck *check, const CheckVm *vm, CheckVolume *volume, 
                      "%s was acknowledged, and a power loss would undo it", file.path);
         }
     }
+    sim_judge(SIM_I5, FALSE);
     if (file.inode != volume->inode) {
         sim_fail(check->sim, "I5", vm->uuid,
                  "%s is another file than the one that was acknowledged", file.path);
@@ -81,7 +83,11 @@ static void check_file(SimCheck *check, const CheckVm *vm, CheckVolume *volume, 
 
 static void check_one(SimCheck *check, const CheckVm *vm, CheckVolume *volume, gboolean first)
 {
-    if (!volume->acknowledged || volume->doomed || volume->harmed) {
+    if (!volume->acknowledged || volume->doomed) {
+        return;
+    }
+    if (volume->harmed) {
+        sim_judge(SIM_I1, TRUE);
         return;
     }
     if (volume->type == VOLUME_TYPE_TPM_STATE) {
@@ -155,8 +161,10 @@ static void check_doom(SimCheck *check, const CheckVm *vm, const CheckVolume *no
     gboolean retention_ended =
         note->type == VOLUME_TYPE_NV_RAM &&
         (check->world->settings.nvram_retain_ms == 0 ||
-         (note->status == VOLUME_STATUS_RETAINED && note->next_ms <= step_ms));
-    if (note->acknowledged && !note->doomed && !record->vm_expunged && !retention_ended) {
+         (note->status == VOLUME_STATUS_RETAINED &&
+          note->retained_ms + check->world->settings.nvram_retain_ms <= step_ms));
+    if (note->acknowledged && !note->doomed && sim_judge(SIM_I1, FALSE) && !record->vm_expunged &&
+        !retention_ended) {
         sim_fail(check->sim, "I1", vm->uuid,
                  "volume %s is Deleting: nobody expunged its VM, and no retention has ended",
                  note->uuid);
@@ -169,15 +177,17 @@ static void volume_take(SimCheck *check, CheckVm *vm, const VolumeRecord *record
     CheckVolume *note = volume_note(check, vm, volume);
     gboolean whole =
         volume->status == VOLUME_STATUS_READY || volume->status == VOLUME_STATUS_RETAINED;
+    sim_judge(SIM_I2, FALSE);
     if (note->vm != vm->index) {
         sim_fail(check->sim, "I2", vm->uuid, "its volume %s is of another VM too", volume->uuid);
         return;
     }
-    if (note->acknowledged && !whole && volume->status != VOLUME_STATUS_DELETING) {
+    if (note->acknowledged && sim_judge(SIM_I5, FALSE) && !whole &&
+        volume->status != VOLUME_STATUS_DELETING) {
         sim_fail(check->sim, "I5", vm->uuid, "volume %s was Ready and is %s again", volume->uuid,
                  ENUM_LABEL(volume_status, volume->status));
     }
-    if (note->doomed && volume->status != VOLUME_STATUS_DELETING) {
+    if (note->doomed && sim_judge(SIM_I1, FALSE) && volume->status != VOLUME_STATUS_DELETING) {
         sim_fail(check->sim, "I1", vm->uuid, "volume %s was Deleting and is %s again", volume->uuid,
                  ENUM_LABEL(volume_status, volume->status));
     }
@@ -208,23 +218,35 @@ static gboolean is_in(const VolumeRecord *record, const char *uuid)
     return FALSE;
 }
 
+static void volume_leaves(SimCheck *check, CheckVm *vm, CheckVolume *note)
+{
+    if (note->acknowledged && sim_judge(SIM_I1, FALSE) && !note->doomed) {
+        sim_fail(check->sim, "I1", vm->uuid,
+                 "volume %s was Ready and has left the record, never Deleting", note->uuid);
+    }
+    if (note->doomed) {
+        sim_mark(MARK_VOLUME_DELETED);
+    }
+    note->gone = TRUE;
+    note->doomed = TRUE;
+    g_ptr_array_remove(vm->volumes, note);
+}
+
+void check_volume_deleted(SimCheck *check, CheckVm *vm, const char *uuid)
+{
+    CheckVolume *note = check_volume_find(check, uuid);
+    if (note != NULL && !note->gone && note->vm == vm->index) {
+        volume_leaves(check, vm, note);
+    }
+}
+
 void check_volumes_take(SimCheck *check, CheckVm *vm, const VolumeRecord *record, gint64 step_ms)
 {
     for (guint i = vm->volumes->len; i > 0; i--) {
         CheckVolume *note = g_ptr_array_index(vm->volumes, i - 1);
-        if (is_in(record, note->uuid)) {
-            continue;
+        if (!is_in(record, note->uuid)) {
+            volume_leaves(check, vm, note);
         }
-        if (note->acknowledged && !note->doomed) {
-            sim_fail(check->sim, "I1", vm->uuid,
-                     "volume %s was Ready and has left the record, never Deleting", note->uuid);
-        }
-        if (note->doomed) {
-            sim_mark(MARK_VOLUME_DELETED);
-        }
-        note->gone = TRUE;
-        note->doomed = TRUE;
-        g_ptr_array_remove_index(vm->volumes, i - 1);
     }
     for (size_t i = 0; record != NULL && i < record->n_volumes; i++) {
         volume_take(check, vm, record, step_ms, record->volumes[i]);
@@ -238,7 +260,9 @@ static void note_harm(SimCheck *check, guint host, const char *path)
     for (guint i = 0; i < check->world->plan->n_vms; i++) {
         CheckVm *vm = &check->vms[i];
         if (strstr(path, vm->uuid) != NULL) {
-            vm->journals_harmed |= G_GUINT64_CONSTANT(1) << host;
+            vm->forgetful |= G_GUINT64_CONSTANT(1) << host;
+            vm->orphans |= G_GUINT64_CONSTANT(1) << host;
+            check_starts_unsound(vm);
         }
     }
 }
@@ -250,7 +274,7 @@ void sim_check_file_harmed(SimCheck *check, SimHost *host, const char *path, gui
     CheckVolume *volume = check_path_volume(path, uuid) ? check_volume_find(check, uuid) : NULL;
     if (volume != NULL) {
         volume->harmed = TRUE;
-        sim_model_shaken(check->world->model, check->vms[volume->vm].uuid);
+        check_starts_unsound(&check->vms[volume->vm]);
     } else if (index >= 0) {
         note_harm(check, (guint)index, path);
     }
@@ -265,9 +289,10 @@ static void check_unused(SimCheck *check, SimHost *host, const CheckVm *vm, cons
                          guint64 inode)
 {
     int index = check_host_index(check, sim_host_uuid(host));
-    const CheckDomain *domain = index >= 0 ? check_domain(check, (guint)index, vm->index) : NULL;
-    if (domain != NULL && domain->there && domain->ours &&
-        (domain->nvram_inode == inode || domain->root_inode == inode)) {
+    SimDomain domain;
+    sim_judge(SIM_I4, FALSE);
+    if (index >= 0 && check_domain_find(check, (guint)index, vm, &domain) && domain.ours &&
+        (domain.nvram_inode == inode || domain.root_inode == inode)) {
         sim_fail(check->sim, "I4", vm->uuid, "the agent deletes %s under its domain", path);
     }
 }

@@ -9,6 +9,7 @@
  * there: nothing of the VM runs on it, nor can it come to run when the host is back. Such a command is
  * never sent twice: much later it would be a lie. */
 #include "tests/sim/sim_client.h"
+#include "tests/sim/sim_model.h"
 
 #include <string.h>
 
@@ -39,6 +40,9 @@ struct SimClients {
     GPtrArray *outgoing; /* of Outgoing: the broker has not taken them yet. */
     GPtrArray *history;  /* of GBytes: commands that may be sent again. */
     guint64 n_commands;
+    guint64 n_turns; /* Of control planes. */
+    guint64 n_asked; /* Commands that they have had their turn for: see is_kept. */
+    guint64 n_looks; /* Of operators at VMs. */
 };
 
 static void outgoing_free(void *data)
@@ -89,6 +93,11 @@ guint64 sim_clients_commands(const SimClients *clients)
     return clients->n_commands;
 }
 
+guint64 sim_clients_asked(const SimClients *clients)
+{
+    return clients->n_asked;
+}
+
 guint sim_clients_waiting(const SimClients *clients)
 {
     return g_hash_table_size(clients->waiting) + clients->outgoing->len;
@@ -104,6 +113,7 @@ static void requested(SimClients *clients, const Outgoing *outgoing, gint64 offs
     const VmCommand *command =
         vm_command__unpack(arena_allocator(clients->arena, SIZE_MAX), size_bytes, bytes);
     sim_check_requested(clients->world->check, command, offset);
+    sim_model_requested(clients->world->model, command);
     if (!outgoing->is_again) {
         g_hash_table_add(clients->waiting, g_strdup(command->request_id));
     }
@@ -131,6 +141,9 @@ static void send_now(void *data)
         sim_after(world->sim, (gint64)AGAIN_MS * SIM_MS, send_now, outgoing);
         return;
     }
+    if (outgoing->is_again) {
+        sim_fault_hit(FAULT_COMMAND_TWICE);
+    }
     if (outgoing->is_request) {
         requested(clients, outgoing, offset);
     }
@@ -149,14 +162,15 @@ static Outgoing *outgoing_new(SimClients *clients, const char *key, GBytes *valu
     return outgoing;
 }
 
-static gboolean is_skipped(const SimPlan *plan, guint64 number)
+/* Whether the plan has the command of this number, of this VM. */
+static gboolean is_kept(const SimPlan *plan, guint vm, guint64 number)
 {
-    for (guint i = 0; i < plan->skipped_commands->len; i++) {
-        if (g_array_index(plan->skipped_commands, guint64, i) == number) {
-            return TRUE;
-        }
+    const GArray *kept = plan->kept_commands;
+    gboolean found = kept == NULL;
+    for (guint i = 0; !found && i < kept->len; i++) {
+        found = g_array_index(kept, guint64, i) == number;
     }
-    return FALSE;
+    return found && vm < plan->n_vms && (plan->vms >> vm & 1) != 0;
 }
 
 static GBytes *pack(const VmCommand *command)
@@ -167,14 +181,10 @@ static GBytes *pack(const VmCommand *command)
     return g_bytes_new_take(bytes, size_bytes);
 }
 
-/* The one way out: counted, and left out where the plan says so. */
 static void send_counted(SimClients *clients, Outgoing *outgoing)
 {
-    if (is_skipped(clients->world->plan, ++clients->n_commands)) {
-        g_ptr_array_remove(clients->outgoing, outgoing);
-    } else {
-        send_now(outgoing);
-    }
+    clients->n_commands++;
+    send_now(outgoing);
 }
 
 static void send_again_later(SimClients *clients, gint64 most_ms)
@@ -199,7 +209,7 @@ static void command_send(SimClients *clients, const VmCommand *command)
     g_autoptr(GBytes) value = pack(command);
     Outgoing *outgoing = outgoing_new(clients, command->vm_uuid, value);
     outgoing->is_request = TRUE;
-    if (sim_fault(world->sim, FAULT_WRONG_PARTITION) && world->plan->n_partitions > 1) {
+    if (world->plan->n_partitions > 1 && sim_fault(world->sim, FAULT_WRONG_PARTITION)) {
         outgoing->partition = (outgoing->partition + 1) % (int)world->plan->n_partitions;
     }
     send_counted(clients, outgoing);
@@ -207,7 +217,7 @@ static void command_send(SimClients *clients, const VmCommand *command)
     if (clients->history->len > HISTORY) {
         g_ptr_array_remove_index(clients->history, 0);
     }
-    if (sim_fault(world->sim, FAULT_COMMAND_TWICE)) {
+    if (sim_fault_tries(world->sim, FAULT_COMMAND_TWICE)) {
         send_again_later(clients, sim_below(world->sim, 2) == 0 ? 100 : LATER_MS);
     }
 }
@@ -260,6 +270,7 @@ static void event_take(SimClients *clients, const VbBusRecord *record)
     ClientVm *vm = &clients->vms[index];
     status_note(vm, event);
     if (event->event_case == VM_EVENT__EVENT_REPLY) {
+        sim_model_replied(clients->world->model, event);
         g_hash_table_remove(clients->waiting, event->reply->request_id);
         if (event->reply->n_volumes > 0) {
             stores_note(vm, event->reply);
@@ -282,9 +293,15 @@ static void events_read(SimClients *clients)
 
 /* ---- Control planes */
 
-static void ask_once(SimClients *clients, ClientVm *vm)
+static void ask_once(SimClients *clients, guint index)
 {
     SimWorld *world = clients->world;
+    guint64 number = ++clients->n_asked;
+    if (!is_kept(world->plan, index, number)) {
+        return;
+    }
+    ClientVm *vm = &clients->vms[index];
+    sim_draw_apart(world->sim, SIM_DRAW_COMMAND, number);
     if (sim_fault(world->sim, FAULT_COMMAND_GARBAGE)) {
         garbage_send(clients, vm);
         return;
@@ -303,13 +320,15 @@ static void control_plane_turn(void *data)
         return;
     }
     events_read(clients);
-    ClientVm *vm = &clients->vms[sim_below(world->sim, world->plan->n_vms)];
+    sim_draw_apart(world->sim, SIM_DRAW_TURN, ++clients->n_turns);
+    gint64 wait_ms = sim_between(world->sim, 1, 2 * world->plan->command_every_ms);
+    guint index = sim_below(world->sim, world->plan->n_drawn_vms);
     guint n = sim_below(world->sim, 8) == 0 ? 2 + sim_below(world->sim, 3) : 1;
     for (guint i = 0; i < n; i++) {
-        ask_once(clients, vm);
+        ask_once(clients, index);
     }
+    sim_draw_together(world->sim);
     arena_reset(clients->arena);
-    gint64 wait_ms = sim_between(world->sim, 1, 2 * world->plan->command_every_ms);
     sim_after(world->sim, wait_ms * SIM_MS, control_plane_turn, clients);
 }
 
@@ -336,6 +355,7 @@ static void operator_help(SimClients *clients, ClientVm *vm)
 {
     SimWorld *world = clients->world;
     gint64 now_ms = sim_now_ms(world->sim);
+    sim_draw_apart(world->sim, SIM_DRAW_OPERATOR, ++clients->n_looks);
     if (vm->status == VM_STATUS_QUARANTINED && world->calm) {
         operator_send(clients, client_command(world, clients->arena, vm,
                                               VM_COMMAND__COMMAND_RELEASE_QUARANTINE));
@@ -360,6 +380,7 @@ static void operator_turn(void *data)
     for (guint i = 0; i < clients->world->plan->n_vms; i++) {
         operator_help(clients, &clients->vms[i]);
     }
+    sim_draw_together(clients->world->sim);
     arena_reset(clients->arena);
     sim_after(clients->world->sim, (gint64)LOOK_MS * SIM_MS, operator_turn, clients);
 }

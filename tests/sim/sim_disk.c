@@ -302,6 +302,7 @@ void sim_node_write(SimNode *node, guint64 at, const void *bytes, gsize size_byt
     node->content = content_own(node->content, (gsize)end);
     memcpy(node->content->bytes + at, bytes, size_bytes);
     node->content->size_bytes = MAX(node->content->size_bytes, end);
+    node->forgotten = FALSE; /* Files that matter have one page. */
     node_set_dirty(node, writer);
 }
 
@@ -334,6 +335,9 @@ void sim_node_sync(SimNode *node)
         return;
     }
     node->disk_owner = node->owner;
+    if (node->forgotten) {
+        return;
+    }
     content_set(&node->disk_content, node->content);
     for (guint i = 0; node->kind == SIM_NODE_FOLDER && i < node->pending->len; i++) {
         op_apply(&g_array_index(node->pending, Op, i), node->disk_entries);
@@ -344,6 +348,13 @@ void sim_node_sync(SimNode *node)
     node->dirty = FALSE;
     g_ptr_array_remove(node->disk->dirty, node);
     sim_node_unref(node);
+}
+
+gboolean sim_node_forget(SimNode *node)
+{
+    node->forgotten =
+        node->kind == SIM_NODE_FILE && node->dirty && node->content != node->disk_content;
+    return node->forgotten;
 }
 
 /* ---- Folders */
@@ -450,11 +461,11 @@ static SimContent *content_tear(Sim *sim, const SimNode *node)
 
 static gboolean file_lose(Sim *sim, SimNode *node)
 {
-    if (node->content == node->disk_content || sim_below(sim, 3) == 0) {
+    if (node->content == node->disk_content || (!node->forgotten && sim_below(sim, 3) == 0)) {
         content_set(&node->disk_content, node->content);
         return FALSE;
     }
-    if (sim_below(sim, 2) == 0) {
+    if (!node->forgotten && sim_below(sim, 2) == 0) {
         SimContent *torn = content_tear(sim, node);
         content_unref(node->disk_content);
         node->disk_content = torn;
@@ -528,6 +539,7 @@ static void node_lose(Sim *sim, SimNode *node, guint writer, SimLoss *loss)
     } else if (own) {
         loss->n_writes += file_lose(sim, node) ? 1 : 0;
         node->dirty = FALSE;
+        node->forgotten = FALSE;
     }
 }
 
@@ -590,6 +602,7 @@ SimNode *sim_disk_root(SimDisk *disk)
 void sim_disk_sync(SimDisk *disk)
 {
     while (disk->dirty->len > 0) {
+        g_assert(!((SimNode *)g_ptr_array_index(disk->dirty, disk->dirty->len - 1))->forgotten);
         sim_node_sync(g_ptr_array_index(disk->dirty, disk->dirty->len - 1));
     }
 }

@@ -9,8 +9,8 @@
  * lets happen), of a write all, nothing, or some of its sectors. A rename within a folder is atomic.
  *
  * It leaves out: write-back after half a minute (what is not synced stays so for ever), hard links
- * but for what a rename over two folders leaves, quotas, times, and an fsync that fails and forgets
- * what was dirty. It knows no paths: those are a host's, see sim_files.c. */
+ * but for what a rename over two folders leaves, quotas, and times. It knows no paths: those are a
+ * host's, see sim_files.c. */
 #pragma once
 
 #include "tests/sim/sim_world.h"
@@ -56,8 +56,10 @@ typedef struct SimNode {
     GArray *pending;     /* FOLDER: what makes `entries` of `disk_entries`. */
     guint64 least_bytes; /* FILE: its smallest size since the last sync. */
     gboolean dirty;
-    guint writer;     /* Which host wrote it last. */
-    GRefString *name; /* The last it had, for the trace; NULL: none yet. */
+    gboolean forgotten; /* FILE: its bytes count as written, and are not. */
+    guint writer;       /* Which host wrote it last. */
+    guint agent;        /* Which of its host's agents made it, if one did. */
+    GRefString *name;   /* The last it had, for the trace; NULL: none yet. */
 } SimNode;
 
 /* A tmpfs: a power loss leaves nothing, and nothing needs a sync. */
@@ -88,6 +90,9 @@ void sim_node_write(SimNode *node, guint64 at, const void *bytes, gsize size_byt
 void sim_node_truncate(SimNode *node, guint64 size_bytes, guint writer);
 void sim_node_set_owner(SimNode *node, SimOwner owner, guint writer);
 void sim_node_sync(SimNode *node);
+/* A sync of this file that fails as in Linux: what is in the page cache stays there, counts as
+ * written, and no later sync writes it. Only what is written anew is. FALSE: all of it is on disk. */
+gboolean sim_node_forget(SimNode *node);
 
 /* NULL: there is none of that name. Borrowed. */
 SimNode *sim_folder_find(const SimNode *folder, const char *name);

@@ -12,9 +12,11 @@ typedef struct {
     gboolean ours;
     gboolean starting_up;
     gboolean stuck;      /* Its libvirtd died before it had started: it never will. */
+    gboolean unattended; /* See SimDomain. */
     guint creator;       /* Which of the host's agents made it. */
     SimMachine *machine; /* Ours; NULL: somebody's by hand. */
     gint64 created_ms;
+    gint64 asked_ms;  /* See SimDomain. */
     SimNode *nvram;   /* Open; NULL: none. */
     GPtrArray *disks; /* of SimNode, open and locked. */
     guint64 root_inode;
@@ -34,6 +36,7 @@ struct SimHypervisor {
     GPtrArray *domains; /* of SimGuest, referenced: those that are up, in the order of creation. */
     GQueue happenings;  /* What will happen to them. */
     GQueue events;      /* What the agent will be told. */
+    GQueue creates;     /* What libvirtd has not begun with. */
     gint64 last_event_us;
     gboolean is_away;
     gint64 away_until_us;

@@ -260,6 +260,7 @@ static int open_new(SimHost *host, const Spot *spot, const char *path, int flags
 {
     SimNode *node =
         sim_node_new(spot->folder->disk, SIM_NODE_FILE, mode & ~(mode_t)022, host->index);
+    node->agent = host->n_starts;
     sim_folder_link(spot->folder, spot->name, node, host->index);
     say_path(host, path, "makes %s (inode %" G_GINT64_MODIFIER "x)", path, node->inode);
     int fd = fd_new(host, node, flags);
@@ -365,6 +366,18 @@ static ssize_t sim_write(VbFiles *self, int fd, const void *bytes, size_t size_b
     return (ssize_t)size_bytes;
 }
 
+/* Not of a journal, which is written anew at each try. */
+static gboolean forgets(SimHost *host, SimNode *node)
+{
+    if (!node->dirty || node->name == NULL || g_str_has_suffix(node->name, ".vm.new") ||
+        !sim_fault_tries(host->sim, FAULT_FSYNC_FORGETS) || !sim_node_forget(node)) {
+        return FALSE;
+    }
+    sim_fault_hit(FAULT_FSYNC_FORGETS);
+    host->forgotten_us = sim_now_us(host->sim);
+    return TRUE;
+}
+
 static int sim_fsync(VbFiles *self, int fd)
 {
     SimHost *host = HOST_OF(self);
@@ -381,6 +394,9 @@ static int sim_fsync(VbFiles *self, int fd)
     if (!is_folder && open->node->dirty && open->node->name != NULL) {
         say_path(host, open->node->name, "syncs %s (inode %" G_GINT64_MODIFIER "x)",
                  open->node->name, open->node->inode);
+    }
+    if (forgets(host, open->node)) {
+        return fail(EIO);
     }
     sim_node_sync(open->node);
     return sim_fault(host->sim, FAULT_FSYNC_LIES) ? fail(EIO) : 0;
@@ -536,10 +552,8 @@ static int sim_unlink(VbFiles *self, const char *path)
     if (spot.node->kind == SIM_NODE_FOLDER) {
         return fail(EISDIR);
     }
-    if (g_str_has_suffix(path, ".new")) {
+    if (g_str_has_suffix(path, ".new") && spot.node->agent != host->n_starts) {
         sim_mark(MARK_TEMPORARY_FILE_FOUND);
-    } else if (g_str_has_prefix(path, SIM_STORAGE_DIR "/")) {
-        sim_mark(MARK_VOLUME_DELETED);
     }
     say_path(host, path, "deletes %s (inode %" G_GINT64_MODIFIER "x)", path, spot.node->inode);
     tell_gone(host, path, spot.node);
@@ -673,6 +687,7 @@ static gboolean disk_open(SimHost *host, const char *path, Spot *ret_spot, char 
     }
     if (ret_spot->node == NULL) {
         SimNode *node = sim_node_new(ret_spot->folder->disk, SIM_NODE_FILE, 0644, host->index);
+        node->agent = host->n_starts;
         sim_folder_link(ret_spot->folder, ret_spot->name, node, host->index);
         ret_spot->node = node;
     } else {
@@ -903,7 +918,9 @@ static void damage(SimHost *host, const char *path, SimNode *node)
 static void harm(SimHost *host, const char *path, const Spot *spot, gboolean truncate)
 {
     guint64 inode = spot->node->inode;
+    sim_fault_hit(truncate ? FAULT_FILE_DAMAGED : FAULT_FILE_LOST);
     sim_check_file_harmed(host->world->check, host, path, inode);
+    sim_model_harmed(host->world->model, path);
     if (truncate) {
         damage(host, path, spot->node);
     } else {

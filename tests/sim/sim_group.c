@@ -203,15 +203,17 @@ void sim_group_revive(SimGroup *group)
 /* Somebody's heartbeats did not come through, or the group just rebalances. */
 void sim_group_disturb(SimGroup *group)
 {
-    if (group->members->len == 0) {
+    if (members_count(group) == 0) {
         return;
     }
     SimMember *member =
         g_ptr_array_index(group->members, sim_below(group->sim, group->members->len));
     if (member->is_in && sim_chance(group->sim, 500000)) {
+        sim_fault_hit(FAULT_REBALANCE);
         member_expel(member);
         rebalance_try(group);
-    } else if (members_count(group) > 0) {
+    } else if (!group->is_preparing) {
+        sim_fault_hit(FAULT_REBALANCE);
         rebalance_begin(group);
     }
     sessions_plan(group);

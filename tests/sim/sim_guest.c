@@ -117,11 +117,11 @@ static char *open_tpm(SimGuest *guest)
     sim_files_make(host, path, SIM_NODE_FOLDER, 0700, NULL, 0);
     const SimNode *folder = sim_files_find(host, path);
     if (folder != NULL && folder->entries->len == 0) {
-        if (sim_fault(host->sim, FAULT_LIBVIRT_KILLED)) {
+        if (sim_fault_tries(host->sim, FAULT_LIBVIRT_KILLED)) {
             /* It dies in the TPM's set-up, as after a full disk. */
             g_strlcat(path, "/" TPM_STATE, sizeof(path));
             sim_files_make(host, path, SIM_NODE_FILE, 0600, NULL, 0);
-            sim_hypervisor_go_away(guest->hypervisor);
+            sim_hypervisor_go_away(guest->hypervisor, FAULT_LIBVIRT_KILLED);
             return g_strdup("swtpm_setup was killed");
         }
         write_tpm(guest);
@@ -159,10 +159,6 @@ char *sim_guest_open_files(SimGuest *guest)
         return g_strdup_printf("Failed to open file '%s': No such file or directory",
                                machine->loader);
     }
-    if (machine->log_path != NULL) {
-        sim_files_make(host, machine->log_path, SIM_NODE_FILE, 0600, NULL, 0);
-    }
-    problem = machine->has_tpm ? open_tpm(guest) : NULL;
     for (guint i = 0; problem == NULL && i < machine->devices->len; i++) {
         const SimDevice *device = &g_array_index(machine->devices, SimDevice, i);
         if (g_str_has_prefix(device->address.device, "disk/") && device->path != NULL &&
@@ -171,6 +167,10 @@ char *sim_guest_open_files(SimGuest *guest)
         }
     }
     problem = problem != NULL ? problem : open_nvram(guest);
+    if (problem == NULL && machine->log_path != NULL) {
+        sim_files_make(host, machine->log_path, SIM_NODE_FILE, 0600, NULL, 0);
+    }
+    problem = problem == NULL && machine->has_tpm ? open_tpm(guest) : problem;
     return problem != NULL ? problem : bind_sockets(guest);
 }
 
@@ -194,6 +194,7 @@ static void work(SimGuest *guest)
         sim_host_say(host, guest->vm_uuid, "the guest writes %" G_GUINT64_FORMAT " to its NVRAM",
                      guest->counter);
         sim_check_guest_wrote(host->world->check, host, &facts, guest->counter);
+        sim_model_wrote(host->world->model, guest->vm_uuid, guest->counter);
     }
 }
 
@@ -217,13 +218,11 @@ static void power_off(SimGuest *guest, guint32 index)
 
 static void crash(SimGuest *guest)
 {
-    sim_mark(MARK_GUEST_CRASHED);
     sim_domain_end(guest, FALSE, STOP_REASON_CRASHED, "QEMU has crashed");
 }
 
 static void panic(SimGuest *guest)
 {
-    sim_mark(MARK_GUEST_CRASHED);
     guest->is_deaf = TRUE;
     if (guest->machine->has_panic_device) {
         sim_domain_tell(guest, DOMAIN_EVENT_PANIC, STOP_REASON_UNSPECIFIED, 0);
@@ -296,6 +295,7 @@ static void boot(SimGuest *guest, guint32 index)
                      " in its NVRAM and writes %" G_GUINT64_FORMAT,
                      found, guest->counter);
         sim_check_guest_booted(host->world->check, host, &facts, found);
+        sim_model_booted(host->world->model, guest->vm_uuid, found);
     }
     live_on(guest);
 }

@@ -11,13 +11,16 @@
 enum {
     START_MOST_US = 60 * SIM_S,
     OFF_LEAST_US = 5 * SIM_S,
-    SILENT_MOST_US = 180 * SIM_S,
+    SILENT_MOST_US = 60 * SIM_S,
     END_CHANCE = 2000, /* Per million chances. */
     DRAIN_MS = 10000,
     MAX_QUEUES = 8,
     CHANCES_A_REPORT = 60,
     CHANCES_UNSYNCED = 1000,
     UNSYNCED_US = 5 * SIM_S,
+    FORGOTTEN_US = 40 * SIM_S,
+    AHEAD_LEAST_MS = 60 * 1000,
+    AHEAD_MOST_MS = 12 * 3600 * 1000,
 };
 
 /* ---- What calls begin with */
@@ -55,10 +58,11 @@ gboolean sim_host_call_at_once(SimHost *host)
 
 /* ---- Clock */
 
-static void clock_jump(SimHost *host)
+static void clock_be_wrong(SimHost *host)
 {
-    host->skew_ms = sim_between(host->sim, 0, host->world->plan->skew_ms);
-    sim_host_say(host, NULL, "its clock is %" G_GINT64_FORMAT " ms ahead now", host->skew_ms);
+    host->ahead_ms = sim_between(host->sim, AHEAD_LEAST_MS, AHEAD_MOST_MS);
+    sim_host_say(host, NULL, "its clock is %" G_GINT64_FORMAT " minutes ahead now",
+                 host->ahead_ms / 60000);
 }
 
 gint64 sim_host_now_ms(const SimHost *host)
@@ -71,10 +75,10 @@ static gint64 clock_now_ms(void *clock)
     SimHost *host = clock;
     if (!sim_host_is_alive(host)) {
         host->leap_ms += 3600 * 1000;
-    } else if (sim_fault(host->sim, FAULT_CLOCK_JUMP)) {
-        clock_jump(host);
+    } else {
+        sim_world_jump(host->world, host->name, &host->skew_ms);
     }
-    return sim_host_now_ms(host) + host->leap_ms;
+    return sim_host_now_ms(host) + host->ahead_ms + host->leap_ms;
 }
 
 static void clock_wait_ms(void *clock, gint64 duration_ms)
@@ -105,6 +109,7 @@ static void agent_free(SimHost *host)
     host->bus = NULL;
     host->process = NULL;
     host->leap_ms = 0;
+    host->ahead_ms = 0;
     host->must_end = FALSE;
 }
 
@@ -117,11 +122,11 @@ static void agent_start_due(void *data)
     }
 }
 
-static void agent_start_later(SimHost *host, gint64 most_us)
+static void agent_start_after(SimHost *host, gint64 delay_us)
 {
     if (!host->start_is_due) {
         host->start_is_due = TRUE;
-        sim_after(host->sim, SIM_S + sim_delay_us(host->sim, most_us), agent_start_due, host);
+        sim_after(host->sim, SIM_S + delay_us, agent_start_due, host);
     }
 }
 
@@ -144,7 +149,7 @@ static void agent_gone(void *data)
     agent_free(host);
     journals_harm(host);
     if (host->is_up) {
-        agent_start_later(host, START_MOST_US);
+        agent_start_after(host, sim_silence_us(host->sim, START_MOST_US));
     }
 }
 
@@ -165,7 +170,8 @@ static void report_fate(void *data, const char *vm_uuid, gboolean delivered)
 {
     SimHost *host = data;
     gint64 since_us = sim_now_us(host->sim) - host->unsynced_us;
-    guint n_chances = since_us < UNSYNCED_US ? CHANCES_UNSYNCED : CHANCES_A_REPORT;
+    gboolean is_doubted = sim_now_us(host->sim) - host->forgotten_us < FORGOTTEN_US;
+    guint n_chances = since_us < UNSYNCED_US || is_doubted ? CHANCES_UNSYNCED : CHANCES_A_REPORT;
     agent_report_fate(host->agent, vm_uuid, delivered);
     for (guint i = 0; delivered && host->is_up && i < n_chances; i++) {
         power_stays(host);
@@ -229,7 +235,7 @@ static void power_on(void *data)
         host->is_up = TRUE;
         sim_host_say(host, NULL, "is up again");
         if (host->process == NULL) {
-            agent_start_later(host, START_MOST_US);
+            agent_start_after(host, sim_silence_us(host->sim, START_MOST_US));
         }
     }
 }
@@ -260,6 +266,7 @@ void sim_host_power_loss(SimHost *host)
     sim_host_say(host, NULL, "of what was not on disk %u files and %u names are older or gone",
                  loss.n_writes, loss.n_names);
     sim_check_power_lost(host->world->check, host);
+    sim_model_power_lost(host->world->model, host);
     gint64 most_us = off_most_us[sim_below(sim, G_N_ELEMENTS(off_most_us))];
     sim_after(sim, sim_between(sim, OFF_LEAST_US, most_us), power_on, host);
 }
@@ -282,7 +289,7 @@ static void silence_ends(void *data)
 
 static void be_silent(SimHost *host)
 {
-    host->silent_until_us = sim_now_us(host->sim) + sim_delay_us(host->sim, SILENT_MOST_US);
+    host->silent_until_us = sim_now_us(host->sim) + sim_silence_us(host->sim, SILENT_MOST_US);
     sim_host_say(host, NULL, "is cut off from the network for %" G_GINT64_FORMAT " ms",
                  (host->silent_until_us - sim_now_us(host->sim)) / SIM_MS);
     sim_at(host->sim, host->silent_until_us, silence_ends, host);
@@ -312,31 +319,32 @@ static void harm(SimHost *host, gboolean truncate)
 void sim_host_chance(SimHost *host)
 {
     Sim *sim = host->sim;
-    if (!power_stays(host) || !host->is_up) {
+    if (!host->is_up || !power_stays(host)) {
         return;
     }
     if (sim_fault(sim, FAULT_HOST_SILENT)) {
         be_silent(host);
     }
-    if (sim_fault(sim, FAULT_CLOCK_JUMP)) {
-        clock_jump(host);
+    sim_world_jump(host->world, host->name, &host->skew_ms);
+    if (host->ahead_ms == 0 && host->process != NULL && sim_fault(sim, FAULT_CLOCK_WRONG)) {
+        clock_be_wrong(host);
     }
-    if (sim_fault(sim, FAULT_FILE_LOST)) {
+    if (sim_fault_tries(sim, FAULT_FILE_LOST)) {
         harm(host, FALSE);
     }
-    if (sim_fault(sim, FAULT_FILE_DAMAGED)) {
+    if (sim_fault_tries(sim, FAULT_FILE_DAMAGED)) {
         harm(host, TRUE);
     }
-    if (sim_fault(sim, FAULT_LIBVIRT_DOWN)) {
-        sim_hypervisor_go_away(host->hypervisor);
+    if (sim_fault_tries(sim, FAULT_LIBVIRT_DOWN)) {
+        sim_hypervisor_go_away(host->hypervisor, FAULT_LIBVIRT_DOWN);
     }
-    if (sim_fault(sim, FAULT_OVS_DOWN)) {
+    if (sim_fault_tries(sim, FAULT_OVS_DOWN)) {
         sim_switch_go_away(host->ports);
     }
-    if (sim_fault(sim, FAULT_FOREIGN_DOMAIN)) {
+    if (sim_fault_tries(sim, FAULT_FOREIGN_DOMAIN)) {
         sim_hypervisor_intrude(host->hypervisor);
     }
-    if (sim_fault(sim, FAULT_DOMAIN_VANISHES)) {
+    if (sim_fault_tries(sim, FAULT_DOMAIN_VANISHES)) {
         sim_hypervisor_vanish(host->hypervisor);
     }
     if (sim_faults_are_on(sim) && sim_chance(sim, END_CHANCE)) {
@@ -347,7 +355,11 @@ void sim_host_chance(SimHost *host)
 void sim_host_calm(SimHost *host)
 {
     power_on(host);
+    agent_start_due(host);
     host->silent_until_us = 0;
+    if (host->ahead_ms != 0) {
+        sim_process_kill(host->process); /* Whoever sets its clock right starts it anew. */
+    }
     sim_switch_calm(host->ports);
     sim_hypervisor_calm(host->hypervisor);
     sim_host_wake(host);
@@ -447,7 +459,7 @@ SimHost *sim_host_build(SimWorld *world, guint index)
     host->uuid = world->host_uuids[index];
     host->name = sim_world_name(world, host->uuid);
     host->is_up = TRUE;
-    host->skew_ms = sim_between(host->sim, 0, world->plan->skew_ms);
+    host->skew_ms = sim_world_draw_skew_ms(world);
     make_disks(host);
     configure(host);
     sim_files_open(host);
@@ -469,7 +481,7 @@ SimHost *sim_host_build(SimWorld *world, guint index)
 SimHost *sim_host_new(SimWorld *world, guint index)
 {
     SimHost *host = sim_host_build(world, index);
-    agent_start_later(host, SIM_S);
+    agent_start_after(host, sim_delay_us(host->sim, SIM_S));
     return host;
 }
 

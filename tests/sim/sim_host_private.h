@@ -4,6 +4,7 @@
 
 #include "services/host-agent/agent_private.h"
 #include "tests/sim/sim_disk.h"
+#include "tests/sim/sim_model.h"
 
 /* ---- A host */
 
@@ -53,9 +54,11 @@ struct SimHost {
 
     gboolean is_up;
     gint64 skew_ms;
-    gint64 leap_ms; /* Of a dead process's clock. */
+    gint64 ahead_ms; /* Its clock is wrong, until its agent begins anew. */
+    gint64 leap_ms;  /* Of a dead process's clock. */
     gint64 silent_until_us;
-    gint64 unsynced_us; /* When a guest last left its variables to the page cache; 0: none did. */
+    gint64 forgotten_us; /* When a sync has failed for good. */
+    gint64 unsynced_us;  /* When a guest last left its variables to the page cache; 0: none did. */
 
     SimProcess *process; /* Of the agent; NULL: it is not started. */
     VbAgent *agent;
@@ -113,7 +116,8 @@ SimHypervisor *sim_hypervisor_new(SimHost *host);
 void sim_hypervisor_free(SimHypervisor *hypervisor);
 VbHypervisor *sim_hypervisor_interface(SimHypervisor *hypervisor);
 void sim_hypervisor_power_loss(SimHypervisor *hypervisor);
-void sim_hypervisor_go_away(SimHypervisor *hypervisor);
+/* libvirtd dies by this fault, unless it is away already. */
+void sim_hypervisor_go_away(SimHypervisor *hypervisor, SimFault cause);
 void sim_hypervisor_calm(SimHypervisor *hypervisor);
 void sim_hypervisor_vanish(SimHypervisor *hypervisor);
 void sim_hypervisor_intrude(SimHypervisor *hypervisor);

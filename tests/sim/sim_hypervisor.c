@@ -1,7 +1,8 @@
 /* The hypervisor vtable as hypervisor_libvirt.c behaves, over domains that outlive the agent.
  *
- *   create    libvirtd goes on with it whatever becomes of its caller: the domain is there, paused
- *             and starting up, until OVS has connected to each of its vhost-user sockets
+ *   create    libvirtd goes on with it whatever becomes of its caller, also where it has only taken
+ *             it into its queue: the domain is there, paused and starting up, until OVS has
+ *             connected to each of its vhost-user sockets
  *   attach    the same: a QEMU that waits for OVS stands still, and its XML shows the NIC already
  *   events    come late, one behind the other; one that is lost was lost with its connection, so
  *             RECONNECTED follows
@@ -15,12 +16,14 @@
 enum {
     CREATE_LEAST_US = SIM_S / 5,
     CREATE_MOST_US = 4 * SIM_S,
+    QUEUE_MOST_US = 20 * SIM_S,
     ANSWER_MOST_US = SIM_S,
     EVENT_MOST_US = 3 * SIM_S,
     AWAY_LEAST_US = SIM_S,
     AWAY_MOST_US = 60 * SIM_S,
     KILL_US = 12 * SIM_S, /* What a destroy takes whose QEMU does not hear SIGTERM. */
     POLL_US = SIM_S / 2,  /* The watchdog's. */
+    CHANCES_A_POLL = 100,
     JOB_MOST_US = 30 * SIM_S,
     RECONNECT_MOST_US = 30 * SIM_S,
     INTRUDER_LEAST_US = 20 * SIM_S,
@@ -36,6 +39,19 @@ typedef struct {
     SimDomainHappening happen;
     guint32 index;
 } Happening;
+
+/* A call of create. Both who called and libvirtd's queue hold it. */
+typedef struct {
+    SimHypervisor *self;
+    guint refs;
+    guint agent;     /* Which of the host's. */
+    gint64 asked_ms; /* See SimDomain. */
+    char vm_uuid[UUID_TEXT_BYTES];
+    SimMachine *machine; /* NULL: it has begun, or never will. */
+    SimGuest *domain;    /* Referenced; NULL: there is none. */
+    char *problem;
+    SimCondition begun;
+} Create;
 
 /* Something that an agent will be told. */
 typedef struct {
@@ -92,11 +108,13 @@ SimDomain sim_domain_facts(const SimGuest *domain)
         .host_uuid = domain->hypervisor->host->uuid,
         .ours = domain->ours,
         .starting_up = domain->starting_up,
+        .unattended = domain->unattended,
         .epoch = machine != NULL ? machine->epoch : 0,
         .nvram_path = machine != NULL ? machine->nvram_path : NULL,
         .nvram_inode = domain->nvram != NULL ? domain->nvram->inode : 0,
         .root_inode = domain->root_inode,
         .created_ms = domain->created_ms,
+        .asked_ms = domain->asked_ms,
     };
 }
 
@@ -180,8 +198,8 @@ void sim_domain_tell(SimGuest *domain, VbDomainEventKind kind, StopReason reason
     SimHypervisor *self = domain->hypervisor;
     Event event = {.kind = kind, .reason = reason, .nic_index = nic_index};
     g_strlcpy(event.vm_uuid, domain->vm_uuid, sizeof(event.vm_uuid));
-    if (!domain->ours) {
-        return;
+    if (!domain->ours || self->host->agent == NULL || self->is_away) {
+        return; /* Nobody is connected. */
     }
     if (sim_fault(self->host->sim, FAULT_EVENT_LOST)) {
         self->n_outages++; /* With all that are on their way: the connection broke. */
@@ -277,6 +295,8 @@ static void start_go_on(SimGuest *domain, guint32 index)
     if (domain->is_up && domain->starting_up && !domain->stuck && is_connected(domain)) {
         domain->starting_up = FALSE;
         sim_host_say(domain->hypervisor->host, domain->vm_uuid, "the domain runs");
+        sim_domain_tell(domain, DOMAIN_EVENT_STARTED, STOP_REASON_UNSPECIFIED, 0);
+        sim_world_touch(domain->hypervisor->host->world, domain->vm_uuid);
         sim_signal(domain->hypervisor->host->sim, &domain->changed);
         sim_guest_boot_soon(domain);
     }
@@ -308,6 +328,26 @@ void sim_hypervisor_look_at_ports(SimHypervisor *self)
 
 /* ---- libvirtd comes and goes */
 
+static void create_unref(Create *create)
+{
+    if (--create->refs == 0) {
+        g_clear_pointer(&create->domain, sim_domain_unref);
+        sim_machine_free(create->machine);
+        g_free(create->problem);
+        g_free(create);
+    }
+}
+
+/* What it has not begun dies with it. */
+static void creates_drop(SimHypervisor *self)
+{
+    for (GList *at = self->creates.head; at != NULL; at = at->next) {
+        Create *create = at->data;
+        g_clear_pointer(&create->machine, sim_machine_free);
+        sim_signal(self->host->sim, &create->begun);
+    }
+}
+
 static void come_back(void *data)
 {
     SimHypervisor *self = data;
@@ -318,15 +358,17 @@ static void come_back(void *data)
     }
 }
 
-void sim_hypervisor_go_away(SimHypervisor *self)
+void sim_hypervisor_go_away(SimHypervisor *self, SimFault cause)
 {
     Sim *sim = self->host->sim;
     if (self->is_away || !self->host->is_up) {
         return;
     }
+    sim_fault_hit(cause);
     self->is_away = TRUE;
     self->n_outages++;
-    self->away_until_us = sim_now_us(sim) + sim_between(sim, AWAY_LEAST_US, AWAY_MOST_US);
+    creates_drop(self);
+    self->away_until_us = sim_now_us(sim) + AWAY_LEAST_US + sim_silence_us(sim, AWAY_MOST_US);
     sim_host_say(self->host, NULL, "libvirtd is away for %" G_GINT64_FORMAT " ms",
                  (self->away_until_us - sim_now_us(sim)) / SIM_MS);
     for (guint i = 0; i < self->domains->len; i++) {
@@ -370,10 +412,10 @@ static gboolean call_begin(SimHypervisor *self, const char *vm_uuid, const char 
     if (!sim_host_call(self->host)) {
         return fail_away(error, vm_uuid, what);
     }
-    if (sim_fault(sim, FAULT_LIBVIRT_DOWN)) {
-        sim_hypervisor_go_away(self);
+    if (sim_fault_tries(sim, FAULT_LIBVIRT_DOWN)) {
+        sim_hypervisor_go_away(self, FAULT_LIBVIRT_DOWN);
     }
-    if (sim_fault(sim, FAULT_DOMAIN_VANISHES)) {
+    if (sim_fault_tries(sim, FAULT_DOMAIN_VANISHES)) {
         sim_hypervisor_vanish(self);
     }
     if (self->is_away) {
@@ -387,8 +429,8 @@ static gboolean call_begin(SimHypervisor *self, const char *vm_uuid, const char 
 static gboolean call_end(SimHypervisor *self, const char *vm_uuid, const char *what, GError **error)
 {
     SimHost *host = self->host;
-    if (sim_fault(host->sim, FAULT_LIBVIRT_LATE) ||
-        !sim_sleep(host->process, sim_delay_us(host->sim, ANSWER_MOST_US)) || self->is_away) {
+    if (!sim_sleep(host->process, sim_delay_us(host->sim, ANSWER_MOST_US)) || self->is_away ||
+        sim_fault(host->sim, FAULT_LIBVIRT_LATE)) {
         return fail_away(error, vm_uuid, what);
     }
     return TRUE;
@@ -441,25 +483,31 @@ static char **sim_list(VbHypervisor *interface, GError **error)
 
 /* ---- Create */
 
-/* libvirtd begins, and QEMU opens what it needs. NULL and why not. Borrowed. */
-static SimGuest *begin_domain(SimHypervisor *self, const char *vm_uuid, SimMachine *machine,
-                              char **ret_problem)
+/* libvirtd begins, and QEMU opens what it needs. There is a domain, or a problem. */
+static void create_begin(Create *create)
 {
+    SimHypervisor *self = create->self;
     SimHost *host = self->host;
+    const char *vm_uuid = create->vm_uuid;
     if (sim_domain_find(self, vm_uuid) != NULL) {
-        *ret_problem = g_strdup_printf("operation failed: domain '%s' is already active", vm_uuid);
-        sim_machine_free(machine);
-        return NULL;
+        g_clear_pointer(&create->machine, sim_machine_free);
+        create->problem =
+            g_strdup_printf("operation failed: domain '%s' is already active", vm_uuid);
+        return;
     }
-    SimGuest *domain = domain_new(self, vm_uuid, machine);
+    SimGuest *domain = domain_new(self, vm_uuid, g_steal_pointer(&create->machine));
     domain->starting_up = TRUE;
-    *ret_problem = sim_guest_open_files(domain);
-    if (*ret_problem != NULL) {
+    domain->asked_ms = create->asked_ms;
+    domain->creator = create->agent;
+    domain->unattended = host->process == NULL || create->agent != host->n_starts;
+    create->problem = sim_guest_open_files(domain);
+    if (create->problem != NULL) {
         give_back(domain);
         sim_domain_unref(domain);
-        return NULL;
+        return;
     }
     g_ptr_array_add(self->domains, domain);
+    create->domain = sim_domain_ref(domain);
     SimDomain facts = sim_domain_facts(domain);
     sim_host_say(host, vm_uuid,
                  "creates the domain at epoch %" G_GUINT64_FORMAT
@@ -468,13 +516,49 @@ static SimGuest *begin_domain(SimHypervisor *self, const char *vm_uuid, SimMachi
     sim_check_domain_created(host->world->check, host, &facts);
     sim_domain_after(domain, CREATE_LEAST_US + sim_delay_us(host->sim, CREATE_MOST_US), start_go_on,
                      0);
-    return domain;
+}
+
+/* Whoever called may be dead by now: what is in libvirtd's queue is done all the same. */
+static void create_due(void *data)
+{
+    Create *create = data;
+    SimHost *host = create->self->host;
+    g_queue_remove(&create->self->creates, create);
+    if (create->machine != NULL) {
+        create_begin(create);
+        if (create->domain != NULL && create->domain->unattended) {
+            sim_mark(MARK_CREATED_AFTER_DEATH);
+        }
+        sim_signal(host->sim, &create->begun);
+    }
+    create_unref(create);
+}
+
+/* All of libvirtd's workers are busy. */
+static void create_wait(Create *create)
+{
+    SimHypervisor *self = create->self;
+    SimHost *host = self->host;
+    gint64 delay_us = sim_between(host->sim, 1, QUEUE_MOST_US);
+    sim_host_say(host, create->vm_uuid, "libvirt begins with the domain in %" G_GINT64_FORMAT " ms",
+                 delay_us / SIM_MS);
+    create->refs++;
+    g_queue_push_tail(&self->creates, create);
+    sim_after(host->sim, delay_us, create_due, create);
+    while (create->machine != NULL && sim_host_is_alive(host)) {
+        sim_wait(host->process, &create->begun, sim_now_us(host->sim) + POLL_US);
+        for (guint i = 0; i < CHANCES_A_POLL && sim_host_call_at_once(host); i++) {
+            /* It may die at any time of the wait. */
+        }
+    }
 }
 
 static void is_cut_off(SimGuest *domain, guint32 index)
 {
     (void)index;
-    sim_hypervisor_go_away(domain->hypervisor);
+    if (domain->is_up && domain->starting_up) {
+        sim_hypervisor_go_away(domain->hypervisor, FAULT_LIBVIRT_KILLED);
+    }
 }
 
 /* Until it runs or not. FALSE and why. */
@@ -501,12 +585,35 @@ static gboolean wait_for_start(SimHypervisor *self, SimGuest *domain, gint64 tim
            fail(error, ERROR_CODE_HYPERVISOR, domain->vm_uuid, "start", "the domain was destroyed");
 }
 
+static gboolean create_run(Create *create, gint64 timeout_ms, GError **error)
+{
+    SimHypervisor *self = create->self;
+    Sim *sim = self->host->sim;
+    const char *vm_uuid = create->vm_uuid;
+    if (sim_fault(sim, FAULT_LIBVIRT_BUSY)) {
+        create_wait(create);
+    } else {
+        create_begin(create);
+    }
+    if (create->domain == NULL) {
+        return create->problem != NULL && !self->is_away
+                   ? fail(error, ERROR_CODE_HYPERVISOR, vm_uuid, "start", create->problem)
+                   : fail_away(error, vm_uuid, "start");
+    }
+    if (sim_fault_tries(sim, FAULT_LIBVIRT_KILLED)) {
+        sim_domain_after(create->domain, sim_between(sim, 0, CREATE_LEAST_US), is_cut_off, 0);
+    }
+    if (sim_fault(sim, FAULT_LIBVIRT_LATE)) {
+        return fail_away(error, vm_uuid, "start");
+    }
+    return wait_for_start(self, create->domain, timeout_ms, error);
+}
+
 static gboolean sim_create(VbHypervisor *interface, const char *vm_uuid, const char *xml,
                            gint64 timeout_ms, GError **error)
 {
     SimHypervisor *self = SELF(interface);
-    Sim *sim = self->host->sim;
-    g_autofree char *problem = NULL;
+    gint64 asked_ms = sim_host_now_ms(self->host);
     if (!call_begin(self, vm_uuid, "start", error)) {
         return FALSE;
     }
@@ -515,20 +622,15 @@ static gboolean sim_create(VbHypervisor *interface, const char *vm_uuid, const c
         sim_machine_free(machine);
         return fail(error, ERROR_CODE_HYPERVISOR, vm_uuid, "start", "XML error: no such domain");
     }
-    SimGuest *domain = begin_domain(self, vm_uuid, machine, &problem);
-    if (domain == NULL) {
-        return self->is_away ? fail_away(error, vm_uuid, "start")
-                             : fail(error, ERROR_CODE_HYPERVISOR, vm_uuid, "start", problem);
-    }
-    if (sim_fault(sim, FAULT_LIBVIRT_KILLED)) {
-        sim_domain_after(domain, sim_between(sim, 0, CREATE_LEAST_US), is_cut_off, 0);
-    }
-    if (sim_fault(sim, FAULT_LIBVIRT_LATE)) {
-        return fail_away(error, vm_uuid, "start");
-    }
-    sim_domain_ref(domain);
-    gboolean ok = wait_for_start(self, domain, timeout_ms, error);
-    sim_domain_unref(domain);
+    Create *create = g_new0(Create, 1);
+    *create = (Create){.self = self,
+                       .refs = 1,
+                       .agent = self->host->n_starts,
+                       .asked_ms = asked_ms,
+                       .machine = machine};
+    g_strlcpy(create->vm_uuid, vm_uuid, sizeof(create->vm_uuid));
+    gboolean ok = create_run(create, timeout_ms, error);
+    create_unref(create);
     return ok;
 }
 
@@ -728,6 +830,7 @@ static guint sim_count_running(VbHypervisor *interface)
 void sim_hypervisor_vanish(SimHypervisor *self)
 {
     if (self->domains->len > 0) {
+        sim_fault_hit(FAULT_DOMAIN_VANISHES);
         pull_plug(g_ptr_array_index(self->domains, sim_below(self->host->sim, self->domains->len)),
                   "somebody destroys it by hand");
     }
@@ -747,6 +850,7 @@ void sim_hypervisor_intrude(SimHypervisor *self)
     if (sim_domain_find(self, vm_uuid) != NULL || self->is_away) {
         return;
     }
+    sim_fault_hit(FAULT_FOREIGN_DOMAIN);
     SimGuest *domain = domain_new(self, vm_uuid, NULL);
     g_ptr_array_add(self->domains, domain);
     SimDomain facts = sim_domain_facts(domain);
@@ -764,6 +868,7 @@ void sim_hypervisor_power_loss(SimHypervisor *self)
     }
     self->is_away = FALSE;
     self->n_outages++;
+    creates_drop(self);
 }
 
 void sim_hypervisor_calm(SimHypervisor *self)
@@ -780,6 +885,9 @@ void sim_hypervisor_calm(SimHypervisor *self)
 
 gboolean sim_hypervisor_uses(const SimHypervisor *self, const SimNode *node)
 {
+    if (self->creates.length > 0) {
+        return TRUE; /* Who asked for it has looked at its files. */
+    }
     for (guint i = 0; i < self->domains->len; i++) {
         const SimGuest *domain = g_ptr_array_index(self->domains, i);
         if (domain->nvram == node || g_ptr_array_find(domain->disks, node, NULL)) {
@@ -824,6 +932,7 @@ SimHypervisor *sim_hypervisor_new(SimHost *host)
     self->has_kvm = sim_below(host->sim, 2) == 0;
     g_queue_init(&self->happenings);
     g_queue_init(&self->events);
+    g_queue_init(&self->creates);
     return self;
 }
 
@@ -831,6 +940,7 @@ void sim_hypervisor_free(SimHypervisor *self)
 {
     g_queue_clear_full(&self->happenings, (GDestroyNotify)happening_free);
     g_queue_clear_full(&self->events, g_free);
+    g_queue_clear_full(&self->creates, (GDestroyNotify)create_unref);
     g_ptr_array_set_free_func(self->domains, (GDestroyNotify)sim_domain_unref);
     g_ptr_array_unref(self->domains);
     g_free(self);

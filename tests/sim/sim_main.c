@@ -10,31 +10,27 @@
 #include <string.h>
 
 #include "common/runtime/log.h"
+#include "tests/sim/sim_flags.h"
 #include "tests/sim/sim_many.h"
 #include "tests/sim/sim_shrink.h"
 
 enum {
-    LAST_LINES = 60,        /* Of a failing run's trace. */
-    MARKS_FROM_RUNS = 1000, /* Fewer need not have been everywhere. */
+    LAST_LINES = 60,         /* Of a failing run's trace. */
+    COUNTS_FROM_RUNS = 1000, /* Fewer need not have been everywhere. */
     MOST_FAILURES = 10,
+    LONG_EVERY = 20, /* Seeds of many: each such one has LONG_TIMES the steps. */
+    LONG_TIMES = 10,
 };
 
 typedef struct {
+    SimFlags flags;
     gint64 seed;
     gint64 first;
     gint64 n_seeds;
-    gint64 max_steps;
-    gint times;
     gint n_jobs;
     gint shrink_s;
     gboolean quiet;
-    char *without;
-    char *only;
-    char *skip_faults;
-    char *skip_commands;
 } Arguments;
-
-/* ---- Plans by flags */
 
 G_NORETURN static void usage(const char *what, const char *word)
 {
@@ -42,57 +38,16 @@ G_NORETURN static void usage(const char *what, const char *word)
     exit(2);
 }
 
-/* "1-5,9" */
-static void numbers_parse(const char *text, GArray *numbers)
-{
-    g_auto(GStrv) ranges = g_strsplit(text, ",", -1);
-    for (char **range = ranges; *range != NULL; range++) {
-        char *end = NULL;
-        guint64 first = g_ascii_strtoull(*range, &end, 10);
-        guint64 last = *end == '-' ? g_ascii_strtoull(end + 1, &end, 10) : first;
-        if (*end != '\0' || first == 0 || last < first || last - first > 1000000) {
-            usage("these are no numbers:", text);
-        }
-        for (guint64 number = first; number <= last; number++) {
-            g_array_append_val(numbers, number);
-        }
-    }
-}
-
-/* `text`: kinds of faults. Sets `ret_named` of each. */
-static void kinds_parse(const char *text, gboolean *ret_named)
-{
-    g_auto(GStrv) names = g_strsplit(text, ",", -1);
-    for (char **name = names; *name != NULL; name++) {
-        SimFault fault;
-        if (!sim_fault_parse(*name, &fault)) {
-            usage("there is no kind of fault that is called", *name);
-        }
-        ret_named[fault] = TRUE;
-    }
-}
-
 static SimPlan *plan_by(const void *data, guint64 seed)
 {
     const Arguments *arguments = data;
-    SimPlan *plan = sim_plan_new(seed, (guint64)arguments->max_steps);
-    if (arguments->times > 0) {
-        sim_plan_set_times(plan, (guint)arguments->times);
+    g_autoptr(GError) error = NULL;
+    SimPlan *plan = sim_flags_plan(&arguments->flags, seed, &error);
+    if (plan == NULL) {
+        usage("wrong use:", error->message);
     }
-    gboolean without[SIM_N_FAULTS] = {FALSE};
-    gboolean only[SIM_N_FAULTS] = {FALSE};
-    kinds_parse(arguments->without != NULL ? arguments->without : "crash", without);
-    kinds_parse(arguments->only != NULL ? arguments->only : "crash", only);
-    for (guint i = 0; i < SIM_N_FAULTS; i++) {
-        gboolean off =
-            (arguments->without != NULL && without[i]) || (arguments->only != NULL && !only[i]);
-        plan->rates[i] = off ? 0 : plan->rates[i];
-    }
-    if (arguments->skip_faults != NULL) {
-        numbers_parse(arguments->skip_faults, plan->skipped_faults);
-    }
-    if (arguments->skip_commands != NULL) {
-        numbers_parse(arguments->skip_commands, plan->skipped_commands);
+    if (arguments->n_seeds > 0 && seed % LONG_EVERY == 0) {
+        plan->max_steps *= LONG_TIMES;
     }
     return plan;
 }
@@ -161,6 +116,10 @@ static void show_last(const SimPlan *plan, const SimResult *failed)
     for (GList *at = last.lines.head; at != NULL; at = at->next) {
         printf("#   %s\n", (const char *)at->data);
     }
+    if (!result.failed || strcmp(result.rule, failed->rule) != 0) {
+        printf("# this run DOES NOT REPEAT: it %s when it was told\n",
+               result.failed ? "broke something else" : "did not fail");
+    }
     g_queue_clear_full(&last.lines, g_free);
 }
 
@@ -169,16 +128,22 @@ static void show_failure(const Arguments *arguments, const SimFailure *failure)
     g_autoptr(SimPlan) plan = plan_by(arguments, failure->seed);
     SimResult result = failure->result;
     g_autoptr(SimPlan) small = sim_shrink(plan, (guint)arguments->shrink_s, &result);
-    g_autofree char *words = sim_plan_words(small);
+    g_autofree char *words = sim_flags_words(small != NULL ? small : plan);
+    if (small == NULL) {
+        printf("# seed %" G_GUINT64_FORMAT " DOES NOT REPEAT: a second run of it does not break "
+               "%s\n#   virtbus-sim %s\n",
+               failure->seed, failure->result.rule, words);
+        return;
+    }
     show_last(small, &result);
     printf("# seed %" G_GUINT64_FORMAT " breaks %s at step %" G_GUINT64_FORMAT "; the smallest "
-           "that was found, %" G_GUINT64_FORMAT " steps: %s\n#   virtbus-sim %s\n",
-           failure->seed, failure->result.rule, failure->result.step, result.step, result.text,
-           words);
+           "that was found, %" G_GUINT64_FORMAT " steps, %" G_GUINT64_FORMAT
+           " commands, %" G_GUINT64_FORMAT " faults: %s\n#   virtbus-sim %s\n",
+           failure->seed, failure->result.rule, failure->result.step, result.step,
+           result.n_commands, result.n_faults, result.text, words);
 }
 
-/* TAP, one line for each rule that was broken. */
-static guint report_failures(const Arguments *arguments, const SimSum *sum)
+static void report_failures(const Arguments *arguments, const SimSum *sum)
 {
     g_autoptr(GHashTable) shown = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     for (guint i = 0; i < sum->failures->len; i++) {
@@ -188,36 +153,88 @@ static guint report_failures(const Arguments *arguments, const SimSum *sum)
     }
     for (guint i = 0; i < sum->failures->len; i++) {
         const SimFailure *failure = &g_array_index(sum->failures, SimFailure, i);
-        if (g_hash_table_add(shown, g_strdup(failure->result.rule))) {
+        if (g_hash_table_add(shown, g_strdup(failure->result.rule)) &&
+            strcmp(failure->result.rule, SIM_SAME) != 0) {
             show_failure(arguments, failure);
         }
     }
-    printf("%sok 1 - %" G_GUINT64_FORMAT " runs kept every invariant and came to rest\n",
-           sum->failures->len > 0 ? "not " : "", sum->n_runs);
-    return sum->failures->len;
 }
 
-static guint report_marks(const SimSum *sum, gboolean all_kinds)
+/* ---- TAP. The names stay the same from run to run: docs/INVARIANTS.md cites them. */
+
+typedef struct {
+    gboolean whole; /* Every count must be above 0. */
+    guint n_lines;
+    guint n_bad;
+} Tap;
+
+static void tap_line(Tap *tap, gboolean bad, gboolean skipped, const char *name)
+{
+    tap->n_lines++;
+    tap->n_bad += bad;
+    printf("%sok %u %s %s\n", bad ? "not " : "", tap->n_lines, skipped && !bad ? "# SKIP" : "-",
+           name);
+}
+
+static guint rule_failures(const SimSum *sum, const char *rule)
+{
+    guint n = 0;
+    for (guint i = 0; i < sum->failures->len; i++) {
+        const SimFailure *failure = &g_array_index(sum->failures, SimFailure, i);
+        n += g_ascii_strcasecmp(failure->result.rule, rule) == 0;
+    }
+    return n;
+}
+
+static void tap_invariants(Tap *tap, const SimSum *sum)
+{
+    for (guint i = 0; i < SIM_N_INVARIANTS; i++) {
+        const char *name = i == SIM_MODEL ? "model" : sim_invariant_name(i);
+        guint n_broken = rule_failures(sum, name);
+        gboolean never = sum->judged[i] == 0;
+        printf("# %s: %s: judged %" G_GUINT64_FORMAT " times, excused %" G_GUINT64_FORMAT
+               ", broken by %u runs\n",
+               name, sim_invariant_sentence(i), sum->judged[i], sum->excused[i], n_broken);
+        tap_line(tap, n_broken > 0 || (never && tap->whole), never, name);
+    }
+}
+
+static void tap_marks(Tap *tap, const SimSum *sum)
 {
     guint n_missed = 0;
-    if (sum->n_runs < MARKS_FROM_RUNS || !all_kinds) {
-        return 0;
-    }
-    for (guint i = 0; i < SIM_N_MARKS; i++) {
+    for (guint i = 0; i < SIM_N_MARKS && tap->whole; i++) {
         if (sum->marks[i] == 0) {
             n_missed++;
             printf("# never: %s (%s)\n", sim_mark_sentence(i), sim_mark_name(i));
         }
     }
-    for (guint i = 0; i < SIM_N_FAULTS; i++) {
+    tap_line(tap, n_missed > 0, !tap->whole, "every rare path was taken");
+    n_missed = 0;
+    for (guint i = 0; i < SIM_N_FAULTS && tap->whole; i++) {
         if (sum->faults[i] == 0) {
             n_missed++;
             printf("# never: %s (fault %s)\n", sim_fault_info(i)->what, sim_fault_info(i)->name);
         }
     }
-    printf("%sok 2 - every rare path was taken, every kind of fault struck\n",
-           n_missed > 0 ? "not " : "");
-    return n_missed;
+    tap_line(tap, n_missed > 0, !tap->whole, "every kind of fault struck");
+}
+
+static gboolean tap_report(const Arguments *arguments, const SimSum *sum)
+{
+    Tap tap = {.whole = sum->n_runs >= COUNTS_FROM_RUNS && sim_flags_are_whole(&arguments->flags)};
+    printf("1..%u\n", SIM_N_INVARIANTS + 4);
+    tap_invariants(&tap, sum);
+    printf("# %" G_GUINT64_FORMAT " runs were made twice\n", sum->n_repeated);
+    tap_line(&tap, rule_failures(sum, SIM_SAME) > 0 || (tap.whole && sum->n_repeated == 0),
+             sum->n_repeated == 0, "one seed gives one run");
+    printf("# %" G_GUINT64_FORMAT " runs, %u failed\n", sum->n_runs, sum->failures->len);
+    tap_line(&tap, sum->failures->len > 0, FALSE, "no run failed");
+    if (!tap.whole) {
+        printf("# counts are demanded of %d runs and more, with nothing taken out\n",
+               COUNTS_FROM_RUNS);
+    }
+    tap_marks(&tap, sum);
+    return tap.n_bad == 0;
 }
 
 static void report_sum(const SimSum *sum, gboolean quiet)
@@ -247,44 +264,47 @@ static int many(const Arguments *arguments)
     SimSum sum;
     sim_many(&order, &sum);
     report_sum(&sum, arguments->quiet);
-    guint n_bad = report_failures(arguments, &sum);
-    n_bad += report_marks(&sum, arguments->only == NULL && arguments->without == NULL);
+    report_failures(arguments, &sum);
+    gboolean good = tap_report(arguments, &sum);
     g_array_unref(sum.failures);
-    return n_bad > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return good ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* A wrong flag is told of before anything runs. */
+static void arguments_check(const Arguments *arguments)
+{
+    if ((arguments->seed < 0) == (arguments->n_seeds <= 0) || arguments->flags.max_steps <= 0) {
+        usage("give", "--seed N or --seeds N, and nothing else but flags");
+    }
+    sim_plan_free(plan_by(arguments, 1));
 }
 
 int main(int argc, char **argv)
 {
-    Arguments arguments = {.seed = -1, .first = 1, .max_steps = 2000, .shrink_s = 60};
+    Arguments arguments = {.seed = -1, .first = 1, .shrink_s = 60, .flags.max_steps = 2000};
     GOptionEntry entries[] = {
         {"seed", 0, 0, G_OPTION_ARG_INT64, &arguments.seed, "Run this one and tell it", "N"},
         {"seeds", 0, 0, G_OPTION_ARG_INT64, &arguments.n_seeds, "Run as many", "N"},
         {"first", 0, 0, G_OPTION_ARG_INT64, &arguments.first, "The first of many (1)", "N"},
-        {"steps", 0, 0, G_OPTION_ARG_INT64, &arguments.max_steps,
-         "How long a run's storm is (2000); the calm behind it comes on top", "M"},
         {"jobs", 0, 0, G_OPTION_ARG_INT, &arguments.n_jobs, "Processes (one a core)", "J"},
         {"shrink", 0, 0, G_OPTION_ARG_INT, &arguments.shrink_s,
          "How long a failure is made smaller (60)", "SECONDS"},
-        {"times", 0, 0, G_OPTION_ARG_INT, &arguments.times,
-         "Every kind of fault is on in each run, N times as frequent as its table says", "N"},
-        {"without", 0, 0, G_OPTION_ARG_STRING, &arguments.without, "Not these faults", "KINDS"},
-        {"only", 0, 0, G_OPTION_ARG_STRING, &arguments.only, "None but these faults", "KINDS"},
-        {"skip-faults", 0, 0, G_OPTION_ARG_STRING, &arguments.skip_faults,
-         "The faults of these numbers do not strike", "1-5,9"},
-        {"skip-commands", 0, 0, G_OPTION_ARG_STRING, &arguments.skip_commands,
-         "The commands of these numbers are not sent", "1-5,9"},
         {"quiet", 'q', 0, G_OPTION_ARG_NONE, &arguments.quiet, "No trace; no counts", NULL},
         G_OPTION_ENTRY_NULL};
     g_autoptr(GOptionContext) context = g_option_context_new("- a world of virtbus from a seed");
     g_autoptr(GError) error = NULL;
     g_option_context_add_main_entries(context, entries, NULL);
+    sim_flags_add(&arguments.flags, context);
     if (!g_option_context_parse(context, &argc, &argv, &error)) {
         usage("wrong use:", error->message);
     }
-    if (argc > 1 || (arguments.seed < 0) == (arguments.n_seeds <= 0) || arguments.max_steps <= 0) {
-        usage("give", "--seed N or --seeds N, and nothing else but flags");
+    if (argc > 1) {
+        usage("these are no words for it:", argv[1]);
     }
+    arguments_check(&arguments);
     setvbuf(stdout, NULL, _IOLBF, 0);
     log_start("virtbus-sim", VB_LOG_ERROR + 1, VB_LOG_TEXT);
-    return arguments.seed >= 0 ? one(&arguments) : many(&arguments);
+    int code = arguments.seed >= 0 ? one(&arguments) : many(&arguments);
+    sim_flags_clear(&arguments.flags);
+    return code;
 }

@@ -24,6 +24,8 @@ typedef struct {
     guint64 n_runs, n_steps, n_commands, n_faults, n_repeated, n_calm;
     guint64 marks[SIM_N_MARKS];
     guint64 faults[SIM_N_FAULTS];
+    guint64 judged[SIM_N_INVARIANTS];
+    guint64 excused[SIM_N_INVARIANTS];
     guint64 running[]; /* Each worker's seed. */
 } Shared;
 
@@ -46,11 +48,12 @@ static void seed_run(Shared *shared, guint64 seed)
         SimResult again;
         sim_try(plan, NULL, NULL, &again);
         ADD(shared->n_repeated, 1);
-        if (!result.failed && again.digest != result.digest) {
+        if (!result.failed && (again.draws != result.draws || again.digest != result.digest)) {
             result.failed = TRUE;
-            g_strlcpy(result.rule, "same", sizeof(result.rule));
-            g_strlcpy(result.text, "the same seed gave another run the second time",
-                      sizeof(result.text));
+            g_strlcpy(result.rule, SIM_SAME, sizeof(result.rule));
+            g_snprintf(result.text, sizeof(result.text),
+                       "the same seed gave other %s the second time",
+                       again.draws != result.draws ? "draws" : "records or disks");
         }
     }
     if (result.failed) {
@@ -88,6 +91,10 @@ G_NORETURN static void worker(Shared *shared, guint index)
     for (guint i = 0; i < SIM_N_FAULTS; i++) {
         ADD(shared->faults[i], sim_fault_hits(i));
     }
+    for (guint i = 0; i < SIM_N_INVARIANTS; i++) {
+        ADD(shared->judged[i], sim_judged(i));
+        ADD(shared->excused[i], sim_excused(i));
+    }
     _exit(0);
 }
 
@@ -123,9 +130,9 @@ static void workers_run(Shared *shared)
             if (pids[i] != ended) {
                 continue;
             }
-            if (WIFSIGNALED(status)) {
-                SimResult result;
-                sim_result_of_signal(WTERMSIG(status), &result);
+            if (WIFSIGNALED(status) || WEXITSTATUS(status) != 0) {
+                SimResult result = {0};
+                sim_result_of_signal(WIFSIGNALED(status) ? WTERMSIG(status) : 0, &result);
                 failure_add(shared, shared->running[i], &result);
             }
             pids[i] = is_left(shared) ? worker_start(shared, i) : 0;
@@ -162,6 +169,8 @@ void sim_many(const SimMany *many, SimSum *ret_sum)
                         .failures = g_array_new(FALSE, FALSE, sizeof(SimFailure))};
     memcpy(ret_sum->marks, shared->marks, sizeof(shared->marks));
     memcpy(ret_sum->faults, shared->faults, sizeof(shared->faults));
+    memcpy(ret_sum->judged, shared->judged, sizeof(shared->judged));
+    memcpy(ret_sum->excused, shared->excused, sizeof(shared->excused));
     g_array_append_vals(ret_sum->failures, shared->failures,
                         MIN(shared->n_failures, MOST_FAILURES));
     g_array_sort(ret_sum->failures, failure_compare);

@@ -1,6 +1,7 @@
 /* Many seeds on many processes. */
 #pragma once
 
+#include "tests/sim/sim_check_count.h"
 #include "tests/sim/sim_try.h"
 
 /* The plan of a seed; sim_plan_free frees it. */
@@ -30,8 +31,11 @@ typedef struct {
     double seconds;
     guint64 marks[SIM_N_MARKS];
     guint64 faults[SIM_N_FAULTS];
+    guint64 judged[SIM_N_INVARIANTS];
+    guint64 excused[SIM_N_INVARIANTS];
     GArray *failures; /* of SimFailure, by seed. */
 } SimSum;
 
 /* `sum->failures` is made here: g_array_unref. */
+#define SIM_SAME "same" /* The rule of two runs of one plan that came out different. */
 void sim_many(const SimMany *many, SimSum *ret_sum);

@@ -15,6 +15,7 @@
     X(START_EXPIRED, "a start came too late on its host and was not run")                          \
     X(STALE_EPOCH, "a command of an older epoch was refused by its host")                          \
     X(START_CUT_OFF, "an agent died in a start and undid it when it came back")                    \
+    X(CREATED_AFTER_DEATH, "libvirt made a domain whose agent had died since it asked")            \
     X(EFFECT_CUT_OFF, "an agent died while an effect ran")                                         \
     X(REPORT_REPEATED, "an answered command was answered again with the stored report")            \
     X(VM_UNKNOWN, "a VM became Unknown")                                                           \
@@ -36,8 +37,8 @@
     X(DOMAIN_WITHOUT_JOURNAL, "an agent found a domain that its journal did not know")             \
     X(WRITE_TORN, "a power loss tore a write")                                                     \
     X(RENAME_LOST, "a power loss undid a rename that was not synced")                              \
-    X(TEMPORARY_FILE_FOUND, "a temporary file of a crash was found and removed")                   \
-    X(GHOST_PORT, "a port without its NIC was found and removed")                                  \
+    X(TEMPORARY_FILE_FOUND, "an agent removed a temporary file that an earlier one had left")      \
+    X(GHOST_PORT, "an agent removed a port that an earlier one had left without its domain")       \
     X(VOLUME_DELETED, "a volume's bytes were deleted after their deletion was committed")          \
     X(UUID_NOT_REUSABLE, "an expunged uuid was refused")                                           \
     X(TOPIC_REPLACED, "an agent found its command topic to be another one")

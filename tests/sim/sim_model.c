@@ -1,6 +1,7 @@
-/* A naive model of what should exist: known from requests, their replies and what guests find, and
- * from nothing inside virtbus. It is slower to notice and knows less than sim_check.c, and shares
- * nothing with it: what both overlook has to be overlooked twice.
+/* A naive model of what should exist: known from requests, the replies that clients have read and what
+ * guests find, and from nothing inside virtbus. At the end it is held against the disks, the domains
+ * and the last records. It is slower to notice and knows less than sim_check.c, and shares nothing
+ * with it: what both overlook has to be overlooked twice.
  *
  *   exists    CreateVm was answered, and no ExpungeVm since
  *   may run   StartVm was answered, or nobody knows; and no StopVm, DestroyVm, ConfirmHostDown since
@@ -10,7 +11,7 @@
 
 #include <string.h>
 
-#include "tests/sim/sim_check.h"
+#include "tests/sim/sim_check_count.h"
 
 typedef struct {
     gboolean exists;
@@ -22,13 +23,22 @@ typedef struct {
     gboolean must_be_new;    /* ResetNvram was answered, and nothing was asked since. */
     guint n_stores_asked;    /* Requests not answered yet that lead to another store. */
     guint n_resets;          /* Asked for in this life. */
-    gboolean shaken;         /* Ever. */
+    guint n_boots;
+    gboolean shaken;           /* Since the last boot, by power or by somebody. */
+    gboolean may_have_orphans; /* Somebody destroyed what a host knew of it. */
 } Fact;
+
+/* A request. One that is sent again may be done again, once its outcome is forgotten. */
+typedef struct {
+    VmCommand__CommandCase kind;
+    guint n_boots; /* Fact.n_boots at its last sending. */
+    guint n_open;  /* Sendings that were not answered. */
+} Asked;
 
 struct SimModel {
     SimWorld *world;
     Fact *facts;
-    GHashTable *requests; /* id -> command case, of those that were not answered. */
+    GHashTable *requests; /* id -> Asked */
 };
 
 SimModel *sim_model_new(SimWorld *world)
@@ -36,7 +46,7 @@ SimModel *sim_model_new(SimWorld *world)
     SimModel *model = g_new0(SimModel, 1);
     model->world = world;
     model->facts = g_new0(Fact, world->plan->n_vms);
-    model->requests = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    model->requests = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     return model;
 }
 
@@ -66,24 +76,34 @@ void sim_model_requested(SimModel *model, const VmCommand *command)
     if (fact == NULL) {
         return;
     }
-    gboolean is_new =
-        g_hash_table_insert(model->requests, g_strdup(command->request_id), GINT_TO_POINTER(kind));
+    Asked *asked = g_hash_table_lookup(model->requests, command->request_id);
+    if (asked == NULL) {
+        asked = g_new0(Asked, 1);
+        asked->kind = kind;
+        g_hash_table_insert(model->requests, g_strdup(command->request_id), asked);
+    }
+    if (asked->n_open++ == 0) {
+        asked->n_boots = fact->n_boots;
+    }
     if (leads_to_other_store(kind)) {
         fact->may_find_other = TRUE;
         fact->must_be_new = FALSE;
-        fact->n_stores_asked += is_new;
+        fact->n_stores_asked++;
         fact->n_resets += kind == VM_COMMAND__COMMAND_RESET_NVRAM;
     } else if (kind == VM_COMMAND__COMMAND_EXPUNGE_VM) {
         fact->may_exist = TRUE;
     }
 }
 
-static void born(Fact *fact)
+static void born(Fact *fact, gboolean booted_since)
 {
     *fact = (Fact){.exists = TRUE,
+                   .may_exist = fact->may_exist,
+                   .n_boots = fact->n_boots,
                    .n_stores_asked = fact->n_stores_asked,
-                   .may_find_other = fact->n_stores_asked > 0,
-                   .shaken = fact->shaken};
+                   .may_find_other = fact->n_stores_asked > 0 || booted_since,
+                   .shaken = fact->shaken,
+                   .may_have_orphans = fact->may_have_orphans};
 }
 
 /* Whether a start that is answered so may have left a domain. */
@@ -93,11 +113,15 @@ static gboolean start_may_run(int code)
            code == ERROR_CODE_QUARANTINED || code == ERROR_CODE_PREEMPTED;
 }
 
-static void take_reply(Fact *fact, VmCommand__CommandCase kind, int code)
+/* What a guest did between a request and the client's reading of its answer came before or behind
+ * what was asked for: nobody outside can tell. */
+static void take_reply(Fact *fact, const Asked *asked, int code)
 {
+    VmCommand__CommandCase kind = asked->kind;
+    gboolean booted_since = fact->n_boots != asked->n_boots;
     gboolean done = code == ERROR_CODE_UNSPECIFIED;
     if (kind == VM_COMMAND__COMMAND_CREATE_VM && done) {
-        born(fact);
+        born(fact, booted_since);
     } else if (kind == VM_COMMAND__COMMAND_EXPUNGE_VM && done) {
         fact->exists = FALSE;
         fact->may_exist = FALSE;
@@ -109,7 +133,7 @@ static void take_reply(Fact *fact, VmCommand__CommandCase kind, int code)
                 kind == VM_COMMAND__COMMAND_CONFIRM_HOST_DOWN)) {
         fact->may_run = FALSE;
     } else if (done && kind == VM_COMMAND__COMMAND_RESET_NVRAM) {
-        fact->must_be_new = fact->n_stores_asked == 0;
+        fact->must_be_new = fact->n_stores_asked == 0 && !booted_since;
     }
 }
 
@@ -117,14 +141,15 @@ void sim_model_replied(SimModel *model, const VmEvent *event)
 {
     Fact *fact = fact_of(model, event->vm_uuid);
     const Reply *reply = event->reply;
-    gpointer kind = NULL;
-    if (fact == NULL ||
-        !g_hash_table_lookup_extended(model->requests, reply->request_id, NULL, &kind)) {
+    Asked *asked = g_hash_table_lookup(model->requests, reply->request_id);
+    if (fact == NULL || asked == NULL || asked->n_open == 0) {
         return;
     }
-    g_hash_table_remove(model->requests, reply->request_id);
-    fact->n_stores_asked -= leads_to_other_store(GPOINTER_TO_INT(kind));
-    take_reply(fact, GPOINTER_TO_INT(kind), reply->error != NULL ? (int)reply->error->code : 0);
+    asked->n_open--;
+    fact->n_stores_asked -= leads_to_other_store(asked->kind);
+    if (!reply->repeated) {
+        take_reply(fact, asked, reply->error != NULL ? (int)reply->error->code : 0);
+    }
 }
 
 void sim_model_booted(SimModel *model, const char *vm_uuid, guint64 counter_found)
@@ -133,6 +158,7 @@ void sim_model_booted(SimModel *model, const char *vm_uuid, guint64 counter_foun
     if (fact == NULL) {
         return;
     }
+    sim_judge(SIM_MODEL, fact->may_find_other && !fact->must_be_new);
     if (fact->must_be_new && counter_found != 0) {
         sim_fail(model->world->sim, "model", vm_uuid,
                  "its variables were reset, and its guest finds %" G_GUINT64_FORMAT, counter_found);
@@ -143,6 +169,8 @@ void sim_model_booted(SimModel *model, const char *vm_uuid, guint64 counter_foun
                  counter_found, fact->counter);
     }
     fact->counter = counter_found + 1;
+    fact->n_boots++;
+    fact->shaken = FALSE;
     fact->has_booted = TRUE;
     fact->must_be_new = FALSE;
     fact->may_find_other = fact->n_stores_asked > 0;
@@ -156,23 +184,54 @@ void sim_model_wrote(SimModel *model, const char *vm_uuid, guint64 counter)
     }
 }
 
-void sim_model_shaken(SimModel *model, const char *vm_uuid)
+/* Whose volume lies there; the plan gives each VM an account of its own. NULL: nobody's. */
+static Fact *fact_of_path(SimModel *model, const char *path, guint *ret_index)
 {
-    Fact *fact = fact_of(model, vm_uuid);
+    for (guint i = 0; i < model->world->plan->n_vms; i++) {
+        char account[32];
+        g_snprintf(account, sizeof(account), "/acct-vm-%u/", i);
+        if (strstr(path, account) != NULL) {
+            *ret_index = i;
+            return &model->facts[i];
+        }
+    }
+    return NULL;
+}
+
+static void shake(void *data, const SimFile *file)
+{
+    guint index = 0;
+    Fact *fact = fact_of_path(data, file->path, &index);
     if (fact != NULL) {
         fact->may_find_other = TRUE;
         fact->shaken = TRUE;
     }
 }
 
+void sim_model_power_lost(SimModel *model, SimHost *host)
+{
+    sim_host_each_file(host, "", shake, model);
+}
+
+void sim_model_harmed(SimModel *model, const char *path)
+{
+    SimFile file = {.path = path};
+    shake(model, &file);
+    for (guint i = 0; i < model->world->plan->n_vms; i++) {
+        gboolean is_its = strstr(path, model->world->vm_uuids[i]) != NULL;
+        model->facts[i].may_have_orphans = model->facts[i].may_have_orphans || is_its;
+    }
+}
+
 /* ---- The end */
 
-/* What lies under each VM's account, on all hosts; the plan gives each VM one of its own. */
+/* What is there, by VM: files and domains of all hosts, and the last record. */
 typedef struct {
     SimModel *model;
     guint *n_files;
     guint *n_stores;
     guint *n_domains;
+    gboolean *recorded;
 } Found;
 
 static void find_file(void *data, const SimFile *file)
@@ -181,11 +240,37 @@ static void find_file(void *data, const SimFile *file)
     if (*(strrchr(file->path, '/') + 1) == '.') {
         return; /* A temporary file that a crash left is no volume. */
     }
-    for (guint i = 0; i < found->model->world->plan->n_vms; i++) {
-        g_autofree char *account = g_strdup_printf("/acct-vm-%u/", i);
-        if (strstr(file->path, account) != NULL) {
-            found->n_files[i]++;
-            found->n_stores[i] += g_str_has_suffix(file->path, ".fd");
+    guint i = 0;
+    if (fact_of_path(found->model, file->path, &i) != NULL) {
+        found->n_files[i]++;
+        found->n_stores[i] += g_str_has_suffix(file->path, ".fd");
+    }
+}
+
+static void find_record(Found *found, const VbBusRecord *record)
+{
+    char uuid[UUID_TEXT_BYTES];
+    g_snprintf(uuid, sizeof(uuid), "%.*s", (int)record->key_bytes, (const char *)record->key);
+    int index = sim_world_vm_index(found->model->world, uuid);
+    StateRecord *state = record->value != NULL
+                             ? state_record__unpack(NULL, record->value_bytes, record->value)
+                             : NULL;
+    if (index >= 0) {
+        found->recorded[index] =
+            state != NULL && state->vm != NULL && state->vm->status != VM_STATUS_EXPUNGED;
+    }
+    protobuf_c_message_free_unpacked(state != NULL ? &state->base : NULL, NULL);
+}
+
+static void find_records(Found *found)
+{
+    const SimWorld *world = found->model->world;
+    for (guint i = 0; i < world->plan->n_partitions; i++) {
+        const VbBusRecord *record = NULL;
+        gint64 offset = 0;
+        while ((record = sim_broker_read(world->broker, TOPIC_VM_STATE, NULL, (int)i, &offset)) !=
+               NULL) {
+            find_record(found, record);
         }
     }
 }
@@ -203,31 +288,29 @@ static void compare(SimModel *model, guint i, const Found *found)
 {
     Sim *sim = model->world->sim;
     const Fact *fact = &model->facts[i];
-    const CheckVm *vm = &model->world->check->vms[i];
-    gboolean recorded = vm->exists && vm->status != VM_STATUS_EXPUNGED;
-    /* A host that has lost its journal of it may have made volumes a second time: orphans. */
-    gboolean may_have_orphans = vm->journals_harmed != 0;
-    if (recorded != fact->exists && !fact->may_exist) {
-        sim_fail(sim, "model", vm->uuid, "by its replies it %s, by its record it %s",
-                 fact->exists ? "exists" : "does not exist", recorded ? "does" : "does not");
+    const char *uuid = model->world->vm_uuids[i];
+    if (sim_judge(SIM_MODEL, fact->may_exist) && found->recorded[i] != fact->exists) {
+        sim_fail(sim, "model", uuid, "by its replies it %s, by its record it %s",
+                 fact->exists ? "exists" : "does not exist",
+                 found->recorded[i] ? "does" : "does not");
     }
-    if (!fact->may_run && found->n_domains[i] > 0) {
-        sim_fail(sim, "model", vm->uuid, "by its replies nothing runs, and %u domains are there",
+    if (sim_judge(SIM_MODEL, fact->may_run) && found->n_domains[i] > 0) {
+        sim_fail(sim, "model", uuid, "by its replies nothing runs, and %u domains are there",
                  found->n_domains[i]);
     }
-    /* A deletion that still fails is told as a warning, and its volume stays on record. */
-    if (!fact->exists && !fact->may_exist && found->n_files[i] > 0 && vm->volumes->len == 0 &&
-        !may_have_orphans) {
-        sim_fail(sim, "model", vm->uuid, "it is expunged, and %u files of it are left",
+    /* A host that has lost its journal of it may have made volumes a second time: orphans. */
+    if (!fact->exists && !fact->may_exist && sim_judge(SIM_MODEL, fact->may_have_orphans) &&
+        found->n_files[i] > 0) {
+        sim_fail(sim, "model", uuid, "it is expunged, and %u files of it are left",
                  found->n_files[i]);
     }
-    if (found->n_stores[i] > 1 + fact->n_resets && !may_have_orphans) {
-        sim_fail(sim, "model", vm->uuid, "it has %u variable stores after %u resets",
+    if (sim_judge(SIM_MODEL, fact->may_have_orphans) && found->n_stores[i] > 1 + fact->n_resets) {
+        sim_fail(sim, "model", uuid, "it has %u variable stores after %u resets",
                  found->n_stores[i], fact->n_resets);
     }
-    if (fact->exists && !fact->may_exist && fact->has_booted && !fact->may_find_other &&
-        !fact->shaken && found->n_stores[i] == 0) {
-        sim_fail(sim, "model", vm->uuid, "its guest has written variables, and no store is left");
+    if (fact->exists && !fact->may_exist && fact->has_booted &&
+        sim_judge(SIM_MODEL, fact->may_find_other || fact->shaken) && found->n_stores[i] == 0) {
+        sim_fail(sim, "model", uuid, "its guest has written variables, and no store is left");
     }
 }
 
@@ -238,8 +321,13 @@ void sim_model_end(SimModel *model)
     g_autofree guint *n_files = g_new0(guint, n);
     g_autofree guint *n_stores = g_new0(guint, n);
     g_autofree guint *n_domains = g_new0(guint, n);
-    Found found = {
-        .model = model, .n_files = n_files, .n_stores = n_stores, .n_domains = n_domains};
+    g_autofree gboolean *recorded = g_new0(gboolean, n);
+    Found found = {.model = model,
+                   .n_files = n_files,
+                   .n_stores = n_stores,
+                   .n_domains = n_domains,
+                   .recorded = recorded};
+    find_records(&found);
     for (guint i = 0; i < world->plan->n_hosts; i++) {
         sim_host_each_file(world->hosts[i], "", find_file, &found);
         sim_host_each_domain(world->hosts[i], find_domain, &found);

@@ -3,10 +3,16 @@
 
 #include "tests/sim/sim_fault.h"
 
+enum { SIM_SKEW_MS = 2000 }; /* What the settings allow. */
+
 typedef struct {
     guint64 seed;
     guint64 max_steps; /* Of the stormy part. */
+    guint64 delays;    /* See sim_set_delays. */
     guint n_vms;
+    guint
+        n_drawn_vms; /* As the seed has it: who is asked is drawn among as many, whatever is left. */
+    guint64 vms;     /* Bits of those that commands are for. */
     guint n_hosts;
     guint n_partitions;
     guint n_instances;         /* Of each service. */
@@ -16,9 +22,12 @@ typedef struct {
     guint rates[SIM_N_FAULTS]; /* Per million; 0: off. */
     gboolean nvram_for_all_uefi;
     gint64 nvram_retain_ms;
-    gint64 skew_ms;           /* Of any two hosts' clocks, at most. */
-    GArray *skipped_faults;   /* of guint64: numbers, see sim_skip_fault. */
-    GArray *skipped_commands; /* of guint64: numbers of commands, counted from 1. */
+    gint64 expunged_keep_ms;
+    gint64 tombstone_keep_ms; /* delete.retention.ms: longer than a restore takes. */
+    gint64 horizon_ms;        /* Consumed records that are younger are kept. */
+    gint64 skew_ms;           /* Of any two clocks, at most. */
+    GArray *kept_faults;      /* of SimFaultNumber: no others strike; NULL: all. */
+    GArray *kept_commands;    /* of guint64: of control planes, counted from 1; NULL: all. */
 } SimPlan;
 
 SimPlan *sim_plan_new(guint64 seed, guint64 max_steps);

@@ -29,7 +29,7 @@ static gboolean bus_run(SimService *self, GError **error)
 {
     SimWorld *world = self->world;
     SimBus *bus =
-        sim_bus_open(world, self->process, self->service, self->instance_id, self->skew_ms, error);
+        sim_bus_open(world, self->process, self->service, self->instance_id, &self->skew_ms, error);
     if (bus == NULL) {
         return FALSE;
     }
@@ -94,6 +94,9 @@ static void service_gone(void *data);
 static void service_start(void *data)
 {
     SimService *self = data;
+    if (self->process != NULL) {
+        return; /* The calm came first. */
+    }
     sim_say(self->world->sim, NULL, self->name, "is started");
     self->process = sim_process_new(self->world->sim, self->name, service_gone, self);
     sim_task_start(self->process, service_run, self);
@@ -104,8 +107,12 @@ static void service_gone(void *data)
     SimService *self = data;
     Sim *sim = self->world->sim;
     g_clear_pointer(&self->process, sim_process_free);
-    sim_after(sim, START_LEAST_US + sim_delay_us(sim, START_MOST_US - START_LEAST_US),
-              service_start, self);
+    sim_after(sim, START_LEAST_US + sim_silence_us(sim, START_MOST_US), service_start, self);
+}
+
+void sim_service_calm(SimService *service)
+{
+    service_start(service);
 }
 
 SimProcess *sim_service_process(SimService *service)
@@ -120,7 +127,7 @@ SimService *sim_service_new(SimWorld *world, const VbService *service, guint ins
     self->service = service;
     self->name = g_strdup_printf("%s-%u", service->name, instance);
     g_snprintf(self->instance_id, sizeof(self->instance_id), "%u", instance);
-    self->skew_ms = sim_draw_skew_ms(world);
+    self->skew_ms = sim_world_draw_skew_ms(world);
     service_start(self);
     return self;
 }

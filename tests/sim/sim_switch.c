@@ -22,6 +22,7 @@ typedef struct {
     guint nic_index;
     char *socket_path;
     gboolean refused; /* Its row says error. */
+    guint agent;      /* Which of the host's made it. */
 } Row;
 
 struct SimSwitch {
@@ -65,8 +66,11 @@ static void come_back(void *data)
 void sim_switch_go_away(SimSwitch *self)
 {
     Sim *sim = self->host->sim;
+    if (self->state == OVS_SERVES) {
+        sim_fault_hit(FAULT_OVS_DOWN);
+    }
     self->state = sim_below(sim, 2) == 0 ? OVS_NO_SWITCH : OVS_NO_DATABASE;
-    self->away_until_us = sim_now_us(sim) + sim_between(sim, SIM_S, AWAY_MOST_US);
+    self->away_until_us = sim_now_us(sim) + SIM_S + sim_silence_us(sim, AWAY_MOST_US);
     sim_host_say(self->host, NULL, "OVS is away: no %s",
                  self->state == OVS_NO_SWITCH ? "ovs-vswitchd" : "database");
     sim_at(sim, self->away_until_us, come_back, self);
@@ -100,7 +104,7 @@ static Run run_begin(SimSwitch *self, gboolean changes)
     if (!sim_host_call(host)) {
         return RUN_FAILED;
     }
-    if (self->state == OVS_SERVES && sim_fault(host->sim, FAULT_OVS_DOWN)) {
+    if (sim_fault_tries(host->sim, FAULT_OVS_DOWN)) {
         sim_switch_go_away(self);
     }
     if (self->state == OVS_NO_DATABASE || (self->state == OVS_NO_SWITCH && changes)) {
@@ -130,14 +134,6 @@ static gboolean ask(SimSwitch *self, GError **error)
     return FALSE;
 }
 
-/* Whether a domain of this VM has this NIC: else its port is a ghost. */
-static void mark_ghost(SimSwitch *self, const char *vm_uuid)
-{
-    if (!sim_hypervisor_runs(self->host->hypervisor, vm_uuid)) {
-        sim_mark(MARK_GHOST_PORT);
-    }
-}
-
 static gboolean sim_unplug(VbSwitch *interface, const char *vm_uuid, guint nic_index,
                            GError **error)
 {
@@ -151,7 +147,10 @@ static gboolean sim_unplug(VbSwitch *interface, const char *vm_uuid, guint nic_i
     Run run = run_begin(self, TRUE);
     Row *row = row_find(self, vm_uuid, nic_index);
     if (run != RUN_FAILED && self->state != OVS_NO_DATABASE && row != NULL) {
-        mark_ghost(self, vm_uuid);
+        if (row->agent != self->host->n_starts &&
+            !sim_hypervisor_runs(self->host->hypervisor, vm_uuid)) {
+            sim_mark(MARK_GHOST_PORT);
+        }
         sim_host_say(self->host, vm_uuid, "unplugs the port of NIC %u", nic_index);
         g_ptr_array_remove(self->rows, row);
     }
@@ -188,6 +187,7 @@ static Run add_port(SimSwitch *self, const VbPort *port)
         Row *row = g_new0(Row, 1);
         g_strlcpy(row->vm_uuid, port->vm_uuid, sizeof(row->vm_uuid));
         row->nic_index = port->nic_index;
+        row->agent = self->host->n_starts;
         row->socket_path = g_strdup(port->socket_path);
         row->refused = sim_fault(self->host->sim, FAULT_OVS_REFUSES);
         g_ptr_array_add(self->rows, row);

@@ -12,6 +12,7 @@
 
 enum {
     TIMEOUT_US = 10 * SIM_S,
+    LOOK_US = 2 * SIM_S,     /* Whether the broker is up again. */
     STAGGER_CHANCE = 120000, /* Per million: markers that take their time. */
     STAGGER_MORE = 600000,   /* While the broker has its troubles. */
     STAGGER_US = 3 * SIM_S,
@@ -100,7 +101,7 @@ static void markers_go_on(void *data)
     SimTransaction *transaction = data;
     SimTransactions *owner = transaction->producer->owner;
     if (sim_broker_is_down(owner->broker)) {
-        sim_at(owner->sim, sim_broker_back_us(owner->broker), markers_go_on, transaction);
+        sim_after(owner->sim, LOOK_US, markers_go_on, transaction);
         return;
     }
     gboolean is_troubled = sim_now_us(owner->sim) < owner->trouble_until_us;
@@ -128,6 +129,8 @@ static void commit_tell(SimTransaction *transaction)
         const VbBusRecord *record = sim_log_at(place);
         if (record != NULL) {
             sim_check_committed(check, record, sim_log_host(place->log), transaction->number);
+        } else if (sim_log_host(place->log) != NULL) {
+            sim_check_lost(check, sim_log_host(place->log), transaction->number);
         }
     }
     for (guint i = 0; i < transaction->offsets->len; i++) {
@@ -178,7 +181,7 @@ static void sweep(void *data)
 {
     SimTransactions *owner = data;
     if (sim_broker_is_down(owner->broker)) {
-        sim_at(owner->sim, sim_broker_back_us(owner->broker) + owner->sweep_every_us, sweep, owner);
+        sim_after(owner->sim, LOOK_US, sweep, owner);
         return;
     }
     for (guint i = owner->transactions->len; i > 0; i--) {

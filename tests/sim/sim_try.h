@@ -13,8 +13,11 @@ typedef struct {
     char text[1024];
     guint64 step; /* At which it ended. */
     guint64 n_faults;
+    guint64 n_strikes[SIM_N_FAULTS]; /* Those that were not kept included. */
     guint64 n_commands;
-    guint64 digest; /* Equal for equal runs. */
+    guint64 n_asked; /* Numbers of control planes' commands, likewise. */
+    guint64 digest;  /* Of records and disks: see sim_digest.h. Equal for equal runs. */
+    guint64 draws;   /* Of all that was drawn; likewise. */
 } SimResult;
 
 /* One line of the trace. */
@@ -33,7 +36,8 @@ void sim_try(const SimPlan *plan, SimTell tell, void *data, SimResult *ret_resul
 /* In a process of its own, which may crash or hang. */
 void sim_try_apart(const SimPlan *plan, SimResult *ret_result);
 
-/* Fills a result for a process that has ended by this signal. */
+/* What broke, for a process that has ended by this signal; 0: a sanitizer has ended it. What else the
+ * result holds stays. */
 void sim_result_of_signal(int signal, SimResult *ret_result);
 
 enum { SIM_HANG_S = 120 }; /* Of real time, for one run. */

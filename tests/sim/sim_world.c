@@ -23,16 +23,17 @@ static void settings_make(Settings *settings, const SimPlan *plan)
     settings->start_timeout_ms = 60 * 1000;
     settings->stop_timeout_ms = 120 * 1000;
     settings->expunge_timeout_ms = 120 * 1000;
-    settings->allowed_skew_ms = 2000;
+    settings->allowed_skew_ms = SIM_SKEW_MS;
     settings->nvram_retain_ms = plan->nvram_retain_ms;
     settings->delete_retry_ms = 10 * 1000;
-    settings->expunged_keep_ms = HOUR_US / SIM_MS;
+    settings->expunged_keep_ms = plan->expunged_keep_ms;
 }
 
 /* Random uuids (version 4), from the seed. */
-static char (*uuids_make(Sim *sim, guint n))[UUID_TEXT_BYTES]
+static char (*uuids_make(Sim *sim, SimDraw whose, guint n))[UUID_TEXT_BYTES]
 {
     char(*uuids)[UUID_TEXT_BYTES] = g_malloc_n(n, UUID_TEXT_BYTES);
+    sim_draw_apart(sim, whose, 0);
     for (guint i = 0; i < n; i++) {
         guint64 a = sim_random(sim);
         guint64 b = sim_random(sim);
@@ -40,6 +41,7 @@ static char (*uuids_make(Sim *sim, guint n))[UUID_TEXT_BYTES]
                    (guint)(a >> 32), (guint)(a >> 16) & 0xffff, (guint)a & 0xfff,
                    (guint)(b >> 48) & 0xfff, b & G_GUINT64_CONSTANT(0xffffffffffff));
     }
+    sim_draw_together(sim);
     return uuids;
 }
 
@@ -52,11 +54,13 @@ SimWorld *sim_world_new(const SimPlan *plan)
     for (guint i = 0; i < SIM_N_FAULTS; i++) {
         sim_set_rate(world->sim, i, plan->rates[i]);
     }
-    for (guint i = 0; i < plan->skipped_faults->len; i++) {
-        sim_skip_fault(world->sim, g_array_index(plan->skipped_faults, guint64, i));
+    if (plan->kept_faults != NULL) {
+        sim_keep_faults(world->sim, (const SimFaultNumber *)(void *)plan->kept_faults->data,
+                        plan->kept_faults->len);
     }
-    world->vm_uuids = uuids_make(world->sim, plan->n_vms);
-    world->host_uuids = uuids_make(world->sim, plan->n_hosts);
+    sim_set_delays(world->sim, plan->delays);
+    world->vm_uuids = uuids_make(world->sim, SIM_DRAW_VM_UUIDS, plan->n_vms);
+    world->host_uuids = uuids_make(world->sim, SIM_DRAW_HOST_UUIDS, plan->n_hosts);
     world->touched = g_hash_table_new(g_str_hash, g_str_equal);
     world->check = sim_check_new(world);
     world->model = sim_model_new(world);
@@ -125,9 +129,13 @@ static gboolean calm_run(SimWorld *world)
     world->calm = TRUE;
     sim_say(sim, NULL, "world", "calm: faults stop, no new commands");
     sim_set_faults(sim, FALSE);
+    sim_thaw(sim);
     sim_broker_calm(world->broker);
     for (guint i = 0; i < world->plan->n_hosts; i++) {
         sim_host_calm(world->hosts[i]);
+    }
+    for (guint i = 0; i < 2 * world->plan->n_instances; i++) {
+        sim_service_calm(world->services[i]);
     }
     sim_clients_calm(world->clients);
     gint64 end_us = sim_now_us(sim) + 3 * HOUR_US;

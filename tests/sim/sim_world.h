@@ -6,6 +6,7 @@
  *   sim_disk.c       inodes, folders, what a power loss keeps   sim_files.c   VbFiles over it
  *   sim_hypervisor.c domains, guests                         sim_switch.c     VbSwitch
  *   sim_host.c       a host: clock, power, storages, the real agent in a process (sim_threads.c)
+ *   sim_clock.c      clocks that are not the world's
  *   sim_client.c     control planes and operators            sim_chaos.c      what nobody calls for
  *   sim_check.c      I1-I10 against the world                sim_model.c      the naive model
  *   sim_story.c      the trace: records as sentences */
@@ -58,6 +59,13 @@ void sim_world_touch(SimWorld *world, const char *vm_uuid);
 /* "vm-2", "host-1": what the trace calls it; the uuid itself when it is none of the run's. */
 const char *sim_world_name(const SimWorld *world, const char *uuid);
 
+/* ---- sim_clock.c */
+
+/* How far a clock is ahead of the world's: any two are apart by no more than the plan's skew. */
+gint64 sim_world_draw_skew_ms(SimWorld *world);
+/* The fault CLOCK_JUMP, wherever a clock is looked at: another skew. */
+void sim_world_jump(SimWorld *world, const char *who, gint64 *skew_ms);
+
 /* ---- sim_broker.c, sim_bus.c, sim_service.c, sim_agent_bus.c */
 
 SimBroker *sim_broker_new(SimWorld *world);
@@ -77,6 +85,7 @@ const VbBusRecord *sim_broker_read(SimBroker *broker, VbTopic topic, const char 
 SimService *sim_service_new(SimWorld *world, const VbService *service, guint instance);
 void sim_service_free(SimService *service);
 SimProcess *sim_service_process(SimService *service); /* NULL: it is not started now. */
+void sim_service_calm(SimService *service);           /* It runs. */
 
 /* agent_bus.h over the broker, for the agent of `host`: sim_host_agent(host) is set by then. */
 VbAgentBus *sim_agent_bus_new(SimWorld *world, SimHost *host, VbReportFate fate, void *data);
@@ -95,7 +104,7 @@ SimHost *sim_host_new(SimWorld *world, guint index);
 void sim_host_free(SimHost *host);
 const char *sim_host_uuid(const SimHost *host);
 SimProcess *sim_host_agent(SimHost *host);   /* NULL: it is not started now. */
-gint64 sim_host_now_ms(const SimHost *host); /* With its skew. */
+gint64 sim_host_now_ms(const SimHost *host); /* With its skew, unless it is wrong. */
 /* Agent, guests and what was not synced are gone; it comes back after a while. */
 void sim_host_power_loss(SimHost *host);
 /* Ends the sleep of the agent that runs there, or its next; harmless when none runs. */
@@ -113,11 +122,13 @@ typedef struct {
     const char *host_uuid;
     gboolean ours;        /* FALSE: somebody's by hand. */
     gboolean starting_up; /* A killed libvirtd left it. */
+    gboolean unattended;  /* The agent had died since it asked for it. */
     guint64 epoch;
     const char *nvram_path; /* NULL: none. */
     guint64 nvram_inode;    /* Unique in the world, also over shared storages. 0: none. */
     guint64 root_inode;     /* Of the root disk's file; 0: none. */
     gint64 created_ms;      /* By the world's clock. */
+    gint64 asked_ms;        /* When the agent called libvirt for it, by its host's clock. */
 } SimDomain;
 
 typedef void (*SimEachDomain)(void *data, const SimDomain *domain);
@@ -154,8 +165,10 @@ void sim_clients_free(SimClients *clients);
 void sim_clients_start(SimClients *clients);
 /* No new commands, but what heals: operators answer Unknown VMs of hosts that stay away, and so on. */
 void sim_clients_calm(SimClients *clients);
-/* Commands so far, those that were skipped included. */
+/* Commands that were sent so far, repeats left out. */
 guint64 sim_clients_commands(const SimClients *clients);
+/* The numbers of control planes' commands so far, those that were not kept included. */
+guint64 sim_clients_asked(const SimClients *clients);
 /* Requests without their terminal reply. */
 guint sim_clients_waiting(const SimClients *clients);
 void sim_chaos_start(SimWorld *world);
@@ -175,6 +188,9 @@ void sim_check_consumed(SimCheck *check, const char *group, VbTopic topic, int p
                         gint64 next, guint64 transaction);
 /* The broker: a host's command topic was deleted, and what was unread there with it. */
 void sim_check_topic_deleted(SimCheck *check, const char *host_uuid);
+/* The broker: what this transaction, which commits, had written to a host's command topic is gone with
+ * that topic. Told among its records. */
+void sim_check_lost(SimCheck *check, const char *host_uuid, guint64 transaction);
 /* A host: its agent has read this command from its topic, for the first time or again. */
 void sim_check_taken(SimCheck *check, SimHost *host, const HostCommand *command);
 /* A client: a request is with the broker. */

@@ -213,6 +213,13 @@ void sim_check_taken(SimCheck *check, SimHost *host, const HostCommand *command)
     (void)command;
 }
 
+void sim_check_lost(SimCheck *check, const char *host_uuid, guint64 transaction)
+{
+    (void)check;
+    (void)host_uuid;
+    (void)transaction;
+}
+
 void sim_check_topic_deleted(SimCheck *check, const char *host_uuid)
 {
     (void)check;
@@ -368,6 +375,8 @@ static World *world_new(guint64 seed)
     the_world = world;
     world->arena = arena_new();
     world->plan = (SimPlan){.seed = seed,
+                            .tombstone_keep_ms = 600 * 1000,
+                            .horizon_ms = 180 * 1000,
                             .n_vms = VMS,
                             .n_hosts = HOSTS,
                             .n_partitions = PARTITIONS,

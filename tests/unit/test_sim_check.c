@@ -15,6 +15,7 @@
 #include "services/vm-service/vm_core.h"
 #include "tests/lib/bus_memory.h"
 #include "tests/sim/sim_check.h"
+#include "tests/sim/sim_model.h"
 
 enum { STORE_BYTES = 4096, HEADERS_BYTES = 100 };
 
@@ -54,6 +55,7 @@ typedef struct {
     SimHost hosts[2];
     SimHost *host_list[2];
     SimService *services[2];
+    GPtrArray *committed; /* of VbBusRecord: by hand. */
     gint64 offset;
     guint64 n_transactions;
     /* What the real loop writes. */
@@ -126,6 +128,30 @@ const char *sim_host_storage_path(SimHost *host, const StorageRef *storage)
 {
     (void)host;
     return storage != NULL ? STORAGE : NULL;
+}
+
+/* Hosts have read all there is. */
+gint64 sim_broker_host_offset(SimBroker *broker, const char *host_uuid);
+gint64 sim_broker_host_offset(SimBroker *broker, const char *host_uuid)
+{
+    (void)broker;
+    (void)host_uuid;
+    return G_MAXINT32;
+}
+
+const VbBusRecord *sim_broker_read(SimBroker *broker, VbTopic topic, const char *host_uuid,
+                                   int partition, gint64 *offset)
+{
+    (void)broker;
+    (void)host_uuid;
+    (void)partition;
+    while ((guint)*offset < fake->committed->len) {
+        const VbBusRecord *record = g_ptr_array_index(fake->committed, (guint)(*offset)++);
+        if (record->topic == topic) {
+            return record;
+        }
+    }
+    return NULL;
 }
 
 void sim_host_each_domain(SimHost *host, SimEachDomain each, void *data)
@@ -264,6 +290,7 @@ static void commit(VbTopic topic, guint vm, const char *host_uuid, const void *m
                           .key_bytes = UUID_TEXT_BYTES - 1,
                           .value = bytes,
                           .value_bytes = size_bytes};
+    g_ptr_array_add(fake->committed, bus_record_copy(&record));
     sim_check_committed(fake->world.check, &record, host_uuid, 0);
 }
 
@@ -295,6 +322,7 @@ static Volume *volume_make(VolumeType type, const char *uuid, VolumeStatus statu
     volume->storage = ARENA_MSG(fake->arena, storage_ref);
     volume->host_uuid = (char *)host_uuids[0];
     volume->generation = 1;
+    volume->retained_ms = status == VOLUME_STATUS_RETAINED ? sim_now_ms(fake->world.sim) : 0;
     volume->actual_size_bytes = STORE_BYTES;
     volume->install_path = arena_printf(fake->arena, "nvRam/acct-vm-0/vol-%s/%s.fd", uuid, uuid);
     return volume;
@@ -312,6 +340,7 @@ static void volumes_are(guint vm, Volume *a, Volume *b)
     StateRecord *state = ARENA_MSG(fake->arena, state_record);
     state->body_case = STATE_RECORD__BODY_VOLUMES;
     state->volumes = ARENA_MSG(fake->arena, volume_record);
+    state->step_ms = sim_now_ms(fake->world.sim);
     state->version = (guint64)fake->offset + 1;
     for (guint i = 0; i < 2; i++) {
         Volume *volume = i == 0 ? a : b;
@@ -348,19 +377,33 @@ static SimDomain domain_of(guint vm, guint host, guint64 epoch, guint64 inode)
                        .host_uuid = host_uuids[host],
                        .ours = TRUE,
                        .epoch = epoch,
+                       .asked_ms = sim_now_ms(fake->world.sim),
                        .nvram_path = path_of(NVRAM),
                        .nvram_inode = inode};
+}
+
+static void domain_is_there(guint host, guint64 epoch)
+{
+    SimDomain domain = domain_of(0, host, epoch, 7);
+    g_array_append_val(fake->hosts[host].domains, domain);
+}
+
+static void domain_appears(guint host, const SimDomain *domain)
+{
+    g_array_append_vals(fake->hosts[host].domains, domain, 1);
+    sim_check_domain_created(fake->world.check, &fake->hosts[host], domain);
 }
 
 static void domain_is_made(guint64 epoch)
 {
     SimDomain domain = domain_of(0, 0, epoch, 7);
-    sim_check_domain_created(fake->world.check, &fake->hosts[0], &domain);
+    domain_appears(0, &domain);
 }
 
 static void domain_ends(guint64 epoch)
 {
     SimDomain domain = domain_of(0, 0, epoch, 7);
+    g_array_set_size(fake->hosts[0].domains, 0);
     sim_check_domain_ended(fake->world.check, &fake->hosts[0], &domain);
 }
 
@@ -368,6 +411,7 @@ static void guest_boots(guint64 epoch, guint64 counter_found)
 {
     SimDomain domain = domain_of(0, 0, epoch, 7);
     sim_check_guest_booted(fake->world.check, &fake->hosts[0], &domain, counter_found);
+    sim_model_booted(fake->world.model, vm_uuids[0], counter_found);
 }
 
 /* A VM with a variable store that is Ready, as file 7 of host 0. */
@@ -480,8 +524,20 @@ static void test_doomed_when_its_retention_has_ended(void **state)
     fake->world.settings.nvram_retain_ms = 60000;
     given_store();
     nvram_is(VOLUME_STATUS_RETAINED);
+    time_passes(60000);
     nvram_is(VOLUME_STATUS_DELETING);
     sound();
+}
+
+static void test_doomed_before_its_retention_has_ended(void **state)
+{
+    (void)state;
+    fake->world.settings.nvram_retain_ms = 60000;
+    given_store();
+    nvram_is(VOLUME_STATUS_RETAINED);
+    time_passes(59999);
+    nvram_is(VOLUME_STATUS_DELETING);
+    broken("I1");
 }
 
 static void test_tpm_state_is_lost(void **state)
@@ -633,7 +689,7 @@ static void test_domain_on_another_path(void **state)
     given_start(1);
     SimDomain domain = domain_of(0, 0, 1, 7);
     domain.nvram_path = "/tmp/another.fd";
-    sim_check_domain_created(fake->world.check, &fake->hosts[0], &domain);
+    domain_appears(0, &domain);
     broken("I3");
 }
 
@@ -664,21 +720,55 @@ static void test_domain_on_a_doomed_store(void **state)
     broken("I3");
 }
 
-static void test_domain_a_little_late(void **state)
+/* However long it takes from the agent's call to the domain. */
+static void test_domain_that_was_asked_for_in_time(void **state)
 {
     (void)state;
     given_start(1);
-    time_passes(31000);
-    domain_is_made(1);
+    time_passes(29999);
+    SimDomain domain = domain_of(0, 0, 1, 7);
+    time_passes(10 * 60 * 1000);
+    domain_appears(0, &domain);
     sound();
 }
 
-static void test_domain_far_too_late(void **state)
+static void test_domain_that_was_asked_for_too_late(void **state)
 {
     (void)state;
     given_start(1);
-    time_passes(10 * 60 * 1000);
+    time_passes(30000);
     domain_is_made(1);
+    broken("I3");
+}
+
+static void host_is_given_up(gint64 after_ms)
+{
+    VmEvent *event = ARENA_MSG(fake->arena, vm_event);
+    time_passes(after_ms);
+    event->vm_uuid = (char *)vm_uuids[0];
+    event->epoch = 1;
+    event->time_ms = sim_now_ms(fake->world.sim);
+    event->event_case = VM_EVENT__EVENT_STATUS_CHANGED;
+    event->status_changed = ARENA_MSG(fake->arena, status_changed);
+    event->status_changed->from = VM_STATUS_STARTING;
+    event->status_changed->to = VM_STATUS_UNKNOWN;
+    event->status_changed->cause = CAUSE_HOST_SILENT;
+    commit(TOPIC_VM_EVENTS, 0, NULL, event);
+}
+
+static void test_host_is_given_up_in_time(void **state)
+{
+    (void)state;
+    given_start(1);
+    host_is_given_up(30000 + 62000);
+    sound();
+}
+
+static void test_host_is_given_up_too_early(void **state)
+{
+    (void)state;
+    given_start(1);
+    host_is_given_up(30000 + 61999);
     broken("I3");
 }
 
@@ -703,7 +793,7 @@ static void test_domain_on_another_file(void **state)
     (void)state;
     given_start(1);
     SimDomain domain = domain_of(0, 0, 1, 8);
-    sim_check_domain_created(fake->world.check, &fake->hosts[0], &domain);
+    domain_appears(0, &domain);
     broken("I5");
 }
 
@@ -713,6 +803,7 @@ static void given_synced(FakeFile *file, guint64 counter)
     HostReport *report = ARENA_MSG(fake->arena, host_report);
     SimDomain domain = domain_of(0, 0, 1, 7);
     sim_check_guest_wrote(fake->world.check, &fake->hosts[0], &domain, counter);
+    sim_model_wrote(fake->world.model, vm_uuids[0], counter);
     file->counter = counter;
     domain_ends(1);
     report->vm_uuid = (char *)vm_uuids[0];
@@ -764,6 +855,20 @@ static void test_domain_is_made_at_rest(void **state)
     broken("I6");
 }
 
+/* As a host's own events are: nothing tells it but the world itself. */
+static void test_domain_shows_up_at_rest(void **state)
+{
+    (void)state;
+    guint64 n_judged = sim_judged(SIM_I6);
+    vm_is_at(0, VM_STATUS_STOPPED, 1, 0, FALSE);
+    sound();
+    assert_int_equal(sim_judged(SIM_I6), n_judged);
+    domain_is_there(1, 1);
+    sim_world_touch(&fake->world, vm_uuids[0]);
+    broken("I6");
+    assert_true(sim_judged(SIM_I6) > n_judged);
+}
+
 static void test_older_epoch(void **state)
 {
     (void)state;
@@ -790,7 +895,7 @@ static void test_two_domains_on_one_store(void **state)
     (void)state;
     given_running(1);
     SimDomain domain = domain_of(1, 1, 1, 7);
-    sim_check_domain_created(fake->world.check, &fake->hosts[1], &domain);
+    domain_appears(1, &domain);
     broken("I6");
 }
 
@@ -924,13 +1029,16 @@ static void request_is_sent(const char *request_id, VmCommand__CommandCase kind)
     command->get_vm = ARENA_MSG(fake->arena, get_vm); /* All members are empty enough. */
     if (kind == VM_COMMAND__COMMAND_STOP_VM) {
         command->stop_vm = ARENA_MSG(fake->arena, stop_vm);
+    } else if (kind == VM_COMMAND__COMMAND_EXPUNGE_VM) {
+        command->expunge_vm = ARENA_MSG(fake->arena, expunge_vm);
     } else if (kind == VM_COMMAND__COMMAND_RESET_NVRAM) {
         command->reset_nvram = ARENA_MSG(fake->arena, reset_nvram);
     }
     sim_check_requested(fake->world.check, command, 0);
+    sim_model_requested(fake->world.model, command);
 }
 
-static void reply_comes(const char *request_id, gboolean repeated)
+static const VmEvent *reply_make(const char *request_id, gboolean repeated)
 {
     VmEvent *event = ARENA_MSG(fake->arena, vm_event);
     event->vm_uuid = (char *)vm_uuids[0];
@@ -939,7 +1047,14 @@ static void reply_comes(const char *request_id, gboolean repeated)
     event->reply = ARENA_MSG(fake->arena, reply);
     event->reply->request_id = (char *)request_id;
     event->reply->repeated = repeated;
+    return event;
+}
+
+static void reply_comes(const char *request_id, gboolean repeated)
+{
+    const VmEvent *event = reply_make(request_id, repeated);
     commit(TOPIC_VM_EVENTS, 0, NULL, event);
+    sim_model_replied(fake->world.model, event);
 }
 
 static void test_reply_twice(void **state)
@@ -1031,17 +1146,10 @@ static void port_add(guint host, guint nic_index)
     g_array_append_val(fake->hosts[host].ports, nic_index);
 }
 
-static void domain_is_there(guint host, guint64 epoch)
-{
-    SimDomain domain = domain_of(0, host, epoch, 7);
-    g_array_append_val(fake->hosts[host].domains, domain);
-}
-
 static void test_end_is_sound(void **state)
 {
     (void)state;
     given_running(1);
-    domain_is_there(0, 1);
     sim_check_end(fake->world.check);
     sound();
 }
@@ -1067,7 +1175,6 @@ static void test_running_elsewhere_too(void **state)
 {
     (void)state;
     given_running(1);
-    domain_is_there(0, 1);
     domain_is_there(1, 1);
     sim_check_end(fake->world.check);
     broken("I10");
@@ -1156,7 +1263,115 @@ static void test_forgetful_host(void **state)
     broken("I10");
 }
 
+/* ---- What is excused, until when */
+
+/* A domain at rest is excused on a host whose journal is gone: until it has started the VM again. */
+static void test_forgetful_host_starts_again(void **state)
+{
+    static const char journal[] = "/var/lib/virtbus/state/aaaaaaaa-0000-4000-8000-000000000000.vm";
+    (void)state;
+    given_running(1);
+    sim_check_file_harmed(fake->world.check, &fake->hosts[0], journal, 9);
+    guint64 n_excused = sim_excused(SIM_I6);
+    vm_is_at(0, VM_STATUS_STOPPED, 1, 0, FALSE);
+    sound();
+    assert_true(sim_excused(SIM_I6) > n_excused);
+    vm_is_at(0, VM_STATUS_RUNNING, 1, 0, FALSE);
+    vm_is_at(0, VM_STATUS_STOPPED, 1, 0, FALSE);
+    sound(); /* That domain was made before the harm. */
+    domain_ends(1);
+    vm_is_at(0, VM_STATUS_STARTING, 2, 0, TRUE);
+    start_is_sent(2, VOLUME_STATUS_READY, 30000);
+    domain_is_made(2);
+    vm_is_at(0, VM_STATUS_RUNNING, 2, 0, FALSE);
+    sound();
+    vm_is_at(0, VM_STATUS_STOPPED, 2, 0, FALSE);
+    broken("I6");
+}
+
+static void given_left_journal(void)
+{
+    vm_is_at(0, VM_STATUS_EXPUNGED, 1, 0, FALSE);
+    file_add(0, "/var/lib/virtbus/state/aaaaaaaa-0000-4000-8000-000000000000.vm", 9);
+}
+
+static void test_stranger_excuses_until_the_vm_is_forgotten(void **state)
+{
+    (void)state;
+    given_left_journal();
+    report_comes(HOST_REPORT__REPORT_VM_FORGOTTEN, 1, "", ERROR_CODE_FOREIGN_DOMAIN);
+    check_end(fake->world.check);
+    sound();
+    report_comes(HOST_REPORT__REPORT_VM_FORGOTTEN, 1, "", ERROR_CODE_UNSPECIFIED);
+    check_end(fake->world.check);
+    broken("I10");
+}
+
+static void test_lost_commands_excuse_until_the_vm_is_forgotten(void **state)
+{
+    (void)state;
+    given_left_journal();
+    sim_check_topic_deleted(fake->world.check, host_uuids[0]);
+    check_end(fake->world.check);
+    sound();
+    report_comes(HOST_REPORT__REPORT_VM_FORGOTTEN, 1, "", ERROR_CODE_UNSPECIFIED);
+    check_end(fake->world.check);
+    broken("I10");
+}
+
+/* What a guest finds in a damaged store is what the next one has to find. */
+static void test_counter_is_known_from_the_next_boot_on(void **state)
+{
+    (void)state;
+    given_running(1);
+    sim_check_file_harmed(fake->world.check, &fake->hosts[0], path_of(NVRAM), 7);
+    SimDomain domain = domain_of(0, 0, 1, 7);
+    sim_check_guest_booted(fake->world.check, &fake->hosts[0], &domain, 40);
+    sim_check_guest_booted(fake->world.check, &fake->hosts[0], &domain, 41);
+    sound();
+    sim_check_guest_booted(fake->world.check, &fake->hosts[0], &domain, 41);
+    broken("I5");
+}
+
 /* ---- The model */
+
+static void test_model_reads_the_records_itself(void **state)
+{
+    (void)state;
+    request_is_sent(REQUEST, VM_COMMAND__COMMAND_EXPUNGE_VM);
+    reply_comes(REQUEST, FALSE);
+    sim_model_end(fake->world.model);
+    sound();
+    vm_is_at(0, VM_STATUS_STOPPED, 1, 0, FALSE);
+    sim_model_end(fake->world.model);
+    broken("model");
+}
+
+static void test_model_knows_what_is_done_again(void **state)
+{
+    (void)state;
+    vm_is_at(0, VM_STATUS_STOPPED, 1, 0, FALSE);
+    request_is_sent(REQUEST2, VM_COMMAND__COMMAND_CREATE_VM);
+    request_is_sent(REQUEST2, VM_COMMAND__COMMAND_CREATE_VM);
+    reply_comes(REQUEST2, FALSE);
+    request_is_sent(REQUEST, VM_COMMAND__COMMAND_EXPUNGE_VM);
+    reply_comes(REQUEST, FALSE);
+    sim_model_replied(fake->world.model, reply_make(REQUEST2, FALSE));
+    sim_model_end(fake->world.model);
+    sound();
+}
+
+/* A guest boots before or behind a reset: until the client has read the answer, nobody can tell. */
+static void test_model_waits_for_the_client(void **state)
+{
+    (void)state;
+    given_running(1);
+    request_is_sent(REQUEST, VM_COMMAND__COMMAND_RESET_NVRAM);
+    guest_boots(1, 1);
+    reply_comes(REQUEST, FALSE);
+    guest_boots(1, 2);
+    sound();
+}
 
 static void test_model_counts_on_without_a_reset(void **state)
 {
@@ -1167,6 +1382,8 @@ static void test_model_counts_on_without_a_reset(void **state)
     SimDomain domain = domain_of(0, 0, 1, 99);
     (void)file;
     sim_check_guest_booted(fake->world.check, &fake->hosts[0], &domain, 0);
+    sound();
+    sim_model_booted(fake->world.model, vm_uuids[0], 0);
     broken("model");
 }
 
@@ -1412,6 +1629,7 @@ static int set_up(void **state)
     world->hosts = fake->host_list;
     world->services = fake->services;
     world->touched = g_hash_table_new(g_str_hash, g_str_equal);
+    fake->committed = g_ptr_array_new_with_free_func((GDestroyNotify)bus_record_free);
     world->check = sim_check_new(world);
     world->model = sim_model_new(world);
     bus_build();
@@ -1424,6 +1642,7 @@ static int tear_down(void **state)
     loop_free(fake->loop);
     memory_bus_free(fake->memory);
     g_ptr_array_unref(fake->written);
+    g_ptr_array_unref(fake->committed);
     for (guint i = 0; i < 2; i++) {
         g_ptr_array_unref(fake->hosts[i].files);
         g_array_unref(fake->hosts[i].domains);
@@ -1453,6 +1672,7 @@ static const struct CMUnitTest of_volumes_and_domains[] = {
     TEST(test_volume_comes_back_from_its_deletion),
     TEST(test_doomed_for_no_reason),
     TEST(test_doomed_when_its_retention_has_ended),
+    TEST(test_doomed_before_its_retention_has_ended),
     TEST(test_tpm_state_is_lost),
     TEST(test_two_live_stores),
     TEST(test_retained_store_beside_a_live_one),
@@ -1470,8 +1690,10 @@ static const struct CMUnitTest of_volumes_and_domains[] = {
     TEST(test_domain_without_its_file),
     TEST(test_domain_on_a_damaged_store),
     TEST(test_domain_on_a_doomed_store),
-    TEST(test_domain_a_little_late),
-    TEST(test_domain_far_too_late),
+    TEST(test_domain_that_was_asked_for_in_time),
+    TEST(test_domain_that_was_asked_for_too_late),
+    TEST(test_host_is_given_up_in_time),
+    TEST(test_host_is_given_up_too_early),
     TEST(test_start_with_a_half_made_store),
     TEST(test_guest_finds_a_template),
     TEST(test_domain_on_another_file),
@@ -1479,6 +1701,7 @@ static const struct CMUnitTest of_volumes_and_domains[] = {
     TEST(test_power_loss_takes_what_was_synced),
     TEST(test_at_rest_while_its_domain_is_there),
     TEST(test_domain_is_made_at_rest),
+    TEST(test_domain_shows_up_at_rest),
     TEST(test_older_epoch),
     TEST(test_epoch_of_the_record_goes_back),
     TEST(test_two_domains_on_one_store),
@@ -1513,7 +1736,14 @@ static const struct CMUnitTest of_all_else[] = {
     TEST(test_doomed_volume_of_an_expunged_vm),
     TEST(test_retained_for_ever),
     TEST(test_forgetful_host),
+    TEST(test_forgetful_host_starts_again),
+    TEST(test_stranger_excuses_until_the_vm_is_forgotten),
+    TEST(test_lost_commands_excuse_until_the_vm_is_forgotten),
+    TEST(test_counter_is_known_from_the_next_boot_on),
     TEST(test_model_counts_on_without_a_reset),
+    TEST(test_model_reads_the_records_itself),
+    TEST(test_model_knows_what_is_done_again),
+    TEST(test_model_waits_for_the_client),
     TEST(test_model_resets),
     TEST(test_model_knows_that_nothing_runs),
     TEST(test_transaction_is_sound),
