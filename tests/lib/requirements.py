@@ -7,8 +7,8 @@ usage: requirements.py suites           the suites whose tests the documents nam
 An id begins a table's row (| S1 | ...) or a heading (## R1. ...). The tests that show it follow as
 code, `suite/program: test` or `suite/program: test, test`, up to the next id. Exit 1 when an id is
 missing or twice there, when it names no test, or one that is unknown, failed or did not run; when a
-command, a status or a configuration field of the contract is named by no requirement; and when a
-regression cites nobody. Ids of the section "Not yet" need no test.
+command, a status or a configuration field of the contract is named by no requirement; when a
+regression cites nobody; and when an invariant names no check of its own in sim or soak. Ids of the section "Not yet" need no test.
 """
 import json
 import os
@@ -88,6 +88,10 @@ def judge_entry(entry, results):
         judged.append(("", "no test shows it"))
     if entry.name.startswith("R") and not LINK.search(entry.text):
         judged.append(("", "cites no public issue"))
+    if entry.name in INVARIANTS:
+        cited = [(suite, test.split(" ")[0]) for suite, _, test in entry.tests()]
+        judged += [("", f"{suite}'s own check of it is not named") for suite in ("sim", "soak")
+                   if (suite, entry.name) not in cited]
     return judged
 
 

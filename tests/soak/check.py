@@ -8,22 +8,26 @@ Each check counts what it has looked at, and one that looked at nothing fails. A
 partition and offset of a record, or the line of a file. I1 to I10 are virtbus's invariants; K1 to K3 are what public
 analyses of Kafka-like systems look for and have found, Jepsen's of Redpanda 21.10.1 and Bufstream 0.1.0 above all:
 acknowledged writes that are lost, aborted ones that are read, reads that change or go back, torn transactions (a late
-EndTxn that ends the transaction behind its own: KIP-890).
+EndTxn that ends the transaction behind its own: KIP-890). The last judges the soak itself: whether it did what it is for.
 """
 import collections
+import glob
 import hashlib
 import json
 import os
+import re
 import sys
 import uuid
 
 SHOWN = 10          # Findings of one check.
 HELD_MS = 20000     # Longer than the soak holds any process.
 KEPT = 16           # Finished requests that a VM's record remembers.
+SEGMENT_S = 3600    # Before as long no state can have been compacted away.
 COUNTER_AT = -8     # The guest's number of boots in its variable store: all ones before the first.
 LIVE = ("VOLUME_STATUS_NOT_INSTANTIATED", "VOLUME_STATUS_CREATING", "VOLUME_STATUS_READY")
 SETTLED = ("VM_STATUS_CREATED", "VM_STATUS_RUNNING", "VM_STATUS_STOPPED", "VM_STATUS_DESTROYED", "VM_STATUS_EXPUNGED",
            "VM_STATUS_CRASHED")
+VERIFIED = {"nvram-verified": "VOLUME_TYPE_NV_RAM", "tpm-verified": "VOLUME_TYPE_TPM_STATE"}
 READS = ("GetVm", "ListVolumes")
 INPUTS = {"vm": ("vm.commands", "vm.reports", "volume.events"), "volume": ("volume.commands", "volume.reports")}
 OUTPUTS = {"vm": ("vm.events", "volume.commands"), "volume": ("volume.events",)}
@@ -42,6 +46,10 @@ class Data:
         self.samples = lines(folder, "samples.jsonl")
         self.disks = lines(folder, "disks.jsonl")
         self.records = lines(folder, "topics.jsonl")
+        self.chaos = lines(folder, "chaos.jsonl")
+        with open(os.path.join(folder, "replay.json"), encoding="utf-8") as file:
+            self.replay = json.load(file)
+        self.lost = lost_transactions(folder)
         self.audit = {host["uuid"]: lines(host["folder"], "audit.jsonl") for host in self.world["hosts"]}
         with open(self.world["template"], "rb") as file:
             self.template = file.read()
@@ -50,6 +58,15 @@ class Data:
 def lines(folder, name):
     with open(os.path.join(folder, name), encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def lost_transactions(folder):
+    """How often the services lost a transaction, and how, by what they logged."""
+    lost = collections.Counter()
+    for path in glob.glob(os.path.join(folder, "v*-service-?.log")):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lost.update(re.findall(r"^\S+ \w+ +\S+ (aborted|restart|fenced|partition-lost): ", file.read(), flags=re.M))
+    return lost
 
 
 def scan(folder):
@@ -137,7 +154,23 @@ def i1(world, say):
             if path not in world.disks and volume["uuid"] not in doomed:
                 say(f"{at(record)} acknowledged {volume['type']} {volume['uuid']}; {path} is gone, and no DeleteVolumes "
                     "was ever committed")
+    folders = {}
+    for where, path, inode in tpms_that_ran(world, doomed):
+        seen.add(path)
+        state = world.disks.get(os.path.join(path, "tpm2", "tpm2-00.permall"))
+        if not state or not state["size_bytes"]:
+            say(f"{where}: a domain ran with the TPM in {path}, which has no state, and no DeleteVolumes was committed")
+        if folders.setdefault(path, inode) != inode:
+            say(f"{where}: the TPM's folder {path} was inode {folders[path]}, and is {inode}")
     return len(seen), "volumes"
+
+
+def tpms_that_ran(world, doomed):
+    """(where it is said, folder, inode) for each domain that was made with a TPM that nobody has doomed."""
+    made = {line["operation"] for _, _, line in world.audited() if line["effect"] == "domain-created"}
+    for host, number, line in world.audited():
+        if line["effect"] == "tpm-verified" and line["operation"] in made and os.path.basename(line["path"]) not in doomed:
+            yield f"audit of {host}, line {number}", line["path"], line["inode"]
 
 
 def i2(world, say):
@@ -158,28 +191,29 @@ def i2(world, say):
     return count, "states with a live NVRAM"
 
 
-def nvram_of(world, host, body):
-    """The path that a StartDomain names."""
+def path_named(world, host, body, kind):
+    """The path of a kind of volume that a StartDomain names; None: it names none."""
     for volume in body.get("volumes", []):
-        if volume["type"] == "VOLUME_TYPE_NV_RAM":
+        if volume["type"] == kind:
             return world.path_of(volume, host)
     return None
 
 
 def i3(world, say):
-    "I3 NVRAM is verified right before each start at its epoch and before its expiry"
+    "I3 NVRAM and TPM are verified right before each start at its epoch and before its expiry"
     starts = {message["operation_id"]: (record, message, body)
               for record, message, body in world.commands("start_domain")}
-    verified = {}           # (host, vm) -> the line, until a domain was made with it
+    verified = {}           # (host, vm, what) -> the line, until a domain was made with it
     ever = collections.defaultdict(list)
     count = 0
     for host, number, line in world.audited():
         where = f"audit of {host}, line {number}"
-        if line["effect"] == "nvram-verified":
-            verified[host, line["vm"]] = line
+        if line["effect"] in VERIFIED:
+            verified[host, line["vm"], line["effect"]] = line
             ever[host, line["path"]].append(line["time_ms"])
         if line["effect"] in ("domain-destroyed", "volume-deleted"):
-            verified.pop((host, line["vm"]), None)
+            for effect in VERIFIED:
+                verified.pop((host, line["vm"], effect), None)
         if line["effect"] != "domain-created":
             continue
         if line["operation"] not in starts:
@@ -188,17 +222,19 @@ def i3(world, say):
         record, message, body = starts[line["operation"]]
         if record["host"] != host or int(message["epoch"]) != line["epoch"]:
             say(f"{where}: not the host or epoch of {at(record)}")
-        if not body.get("nvram_needed"):
-            continue
-        count += 1
-        proof = verified.pop((host, line["vm"]), None)
         expires = int(message.get("expires_ms", 0))
-        if not proof or proof["operation"] != line["operation"] or proof["epoch"] != line["epoch"]:
-            say(f"{where}: VM {line['vm']} was started, and its NVRAM was not verified for operation {line['operation']}")
-        elif proof["path"] != nvram_of(world, host, body):
-            say(f"{where}: {proof['path']} was verified, {at(record)} names {nvram_of(world, host, body)}")
-        elif expires and (proof["time_ms"] >= expires or line["time_ms"] >= expires + HELD_MS):
-            say(f"{where}: VM {line['vm']} was started {line['time_ms'] - expires} ms behind its expiry")
+        for effect, kind in VERIFIED.items():
+            named = path_named(world, host, body, kind)
+            if not named and not (kind == "VOLUME_TYPE_NV_RAM" and body.get("nvram_needed")):
+                continue
+            count += 1
+            proof = verified.pop((host, line["vm"], effect), None)
+            if not proof or proof["operation"] != line["operation"] or proof["epoch"] != line["epoch"]:
+                say(f"{where}: VM {line['vm']} was started without {effect} for operation {line['operation']}")
+            elif proof["path"] != named:
+                say(f"{where}: {proof['path']} was verified, {at(record)} names {named}")
+            elif expires and (proof["time_ms"] >= expires or line["time_ms"] >= expires + HELD_MS):
+                say(f"{where}: VM {line['vm']} was started {line['time_ms'] - expires} ms behind its expiry")
     seen = set()
     for number, sample in enumerate(world.data.samples, 1):
         for host, vm, pid, path in sample["running"]:
@@ -206,7 +242,7 @@ def i3(world, say):
                 seen.add((host, pid))
                 if not any(time <= sample["time_ms"] for time in ever[host, path]):
                     say(f"sample {number}: VM {vm} runs on {path}, which was never verified before")
-    return count + len(seen), "starts and domains seen"
+    return count + len(seen), "stores of starts, and domains seen"
 
 
 def i4(world, say):
@@ -290,6 +326,22 @@ def i6(world, say):
                     f"{newest[line['vm']]}")
             newest[line["vm"]] = line["epoch"]
     return count, "domains in samples"
+
+
+def i7(world, say):
+    "I7 a replay of the recording makes the same states and outputs"
+    numbers = world.data.replay
+    nothing = ["differences", "other_logic_differences", "vms_without_beginning", "steps_not_made", "before_journals",
+               "beyond_end", "not_taken"]
+    # All has settled and all daemons have ended before the topics are recorded: nothing is under way.
+    for name in nothing + (["states_compacted"] if world.data.world["chaos_s"] < SEGMENT_S / 2 else []):
+        if numbers[name]:
+            say(f"replay.json: {name} is {numbers[name]}, and not 0")
+    for name, there in (("steps", sum(1 for service in INPUTS for _ in journaled(world, service))),
+                        ("states", sum(len(world.by_topic[service + ".state"]) for service in INPUTS))):
+        if numbers[name] != there:
+            say(f"replay.json: {numbers[name]} {name} were made again, the topics have {there}")
+    return numbers["steps"], "steps"
 
 
 def is_forgotten(finished, request):
@@ -539,7 +591,31 @@ def versions(world, say):
     return count
 
 
-CHECKS = (i1, i2, i3, i4, i5, i6, i8, i9, i10, k1, k2, k3)
+# ---- The soak
+
+def k4(world, say):
+    "K4 the soak has killed and lost what it has to"
+    data = world.data
+    counts = collections.Counter(line["target"] for line in data.chaos if line["what"] == "kill")
+    for target, least in data.world["kills"].items():
+        if counts[target] < least:
+            say(f"chaos.jsonl: {counts[target]} kills of {target}, and not {least}")
+    minutes = data.world["chaos_s"] / 60
+    n_aborted = data.lost["aborted"] + data.lost["restart"] + data.lost["fenced"]
+    tpms = [line for _, _, line in world.audited() if line["effect"] == "tpm-verified"]
+    held, zombies = ([line for line in data.chaos if line["what"] == what] for what in ("hold", "zombie"))
+    for name, found, least in (("transactions that were lost", n_aborted, minutes / 2),
+                               ("services that were held amid a transaction", len(zombies), data.world["zombies"]),
+                               ("services that were fenced", data.lost["fenced"], data.world["zombies"] / 2),
+                               ("partitions that were lost", data.lost["partition-lost"], 2 * minutes),
+                               ("processes that were held", len(held), 2 * minutes),
+                               ("starts with a TPM", len(tpms), 3)):
+        if found < least:
+            say(f"{found} {name}, and not {least:.1f} or more")
+    return sum(counts.values()), "kills"
+
+
+CHECKS = (i1, i2, i3, i4, i5, i6, i7, i8, i9, i10, k1, k2, k3, k4)
 
 
 def verify(data, only=None):
@@ -558,6 +634,7 @@ def verify(data, only=None):
 def show_effects(data):
     effects = collections.Counter(line["effect"] for audit in data.audit.values() for line in audit)
     print("# effects: " + ", ".join(f"{count} {name}" for name, count in sorted(effects.items())))
+    print("# services' transactions: " + ", ".join(f"{count} {name}" for name, count in sorted(data.lost.items())))
 
 
 def main():

@@ -75,8 +75,12 @@ static void file_close(SoakFile *file)
 
 /* ---- The line of counts, and the summary */
 
-static const char *const target_names[TARGET_COUNT] = {"vm-service", "volume-service", "host-agent",
-                                                       "libvirtd",   "qemu",           "broker"};
+const char *soak_target_name(SoakTarget target)
+{
+    static const char *const names[TARGET_COUNT] = {"vm-service", "volume-service", "host-agent",
+                                                    "libvirtd",   "qemu",           "broker"};
+    return names[target];
+}
 
 static guint n_unanswered(Soak *soak)
 {
@@ -153,7 +157,7 @@ static void show_summary(Soak *soak)
     show_requests(soak);
     printf("  %-18s %6s %8s\n", "fault", "killed", "held");
     for (int i = 0; i < TARGET_COUNT; i++) {
-        printf("  %-18s %6u %8u\n", target_names[i], soak->kills[i], soak->holds[i]);
+        printf("  %-18s %6u %8u\n", soak_target_name(i), soak->kills[i], soak->holds[i]);
     }
     printf("  %u daemons ended by themselves, %u samples of what runs\n", soak->n_died,
            soak->n_samples);
@@ -245,7 +249,13 @@ static void write_world(Soak *soak)
         soak_line(&file, "  {\"uuid\": \"%s\", \"folder\": \"%s\"}%s", soak->hosts[i].uuid,
                   soak->hosts[i].folder, i + 1 < SOAK_HOSTS ? "," : "");
     }
-    soak_line(&file, "]}");
+    soak_line(&file, "], \"chaos_s\": %" G_GINT64_FORMAT ", \"zombies\": %u, \"kills\": {",
+              soak->chaos_s, soak_zombies_floor(soak));
+    for (int i = 0; i < TARGET_COUNT; i++) {
+        soak_line(&file, "  \"%s\": %u%s", soak_target_name(i), soak_chaos_floor(soak, i),
+                  i + 1 < TARGET_COUNT ? "," : "");
+    }
+    soak_line(&file, "}}");
     file_close(&file);
 }
 

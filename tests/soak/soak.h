@@ -4,6 +4,7 @@
  *   soak.c          the phases, the line of counts, the summary
  *   soak_ground.c   labs, hosts' folders, the guest, the daemons as processes
  *   soak_chaos.c    who is killed or held, and when
+ *   soak_zombie.c   instances that are held amid a transaction
  *   soak_client.c   control planes: streams of random commands, legal and illegal
  *   soak_reader.c   a reader of all topics while it happens; what is still owed an answer
  *   soak_sampler.c  which domains run where
@@ -108,6 +109,9 @@ typedef enum {
     TARGET_COUNT,
 } SoakTarget;
 
+/* "host-agent" */
+const char *soak_target_name(SoakTarget target);
+
 typedef struct {
     char *name;
     char **argv;
@@ -161,7 +165,9 @@ typedef struct {
     gint threads_stop; /* Atomic: reader and sampler. */
     guint kills[TARGET_COUNT];
     guint holds[TARGET_COUNT];
-    guint n_died; /* Daemons that ended by themselves. */
+    guint n_zombies;
+    gint64 zombie_us; /* Until then the broker is needed, to fence the last one. */
+    guint n_died;     /* Daemons that ended by themselves. */
 } Soak;
 
 gint64 soak_now_ms(void); /* The clock that all of the records carry. */
@@ -181,8 +187,19 @@ void soak_lab_run(const char *command, const char *lab, const char *part);
 
 /* soak_chaos.c */
 void soak_chaos_turn(Soak *soak, GRand *rand);
+/* A line of chaos.jsonl. */
+void soak_chaos_note(Soak *soak, const char *what, SoakTarget target, const char *who,
+                     gint64 for_us);
+/* How many kills of a target the whole of it must have at least. */
+guint soak_chaos_floor(const Soak *soak, SoakTarget target);
 /* Lets everything go on and starts what is down, now. */
 void soak_chaos_end(Soak *soak);
+
+/* soak_zombie.c */
+/* Holds this instance of vm-service if it is amid a transaction just now. */
+void soak_zombie_turn(Soak *soak, SoakProcess *process);
+/* How many the whole of it must have at least. */
+guint soak_zombies_floor(const Soak *soak);
 
 /* soak_client.c */
 gpointer soak_stream(gpointer soak); /* A GThreadFunc. */

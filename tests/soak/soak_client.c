@@ -515,7 +515,7 @@ char *soak_closing(Soak *soak)
     stream_open(&stream, soak, 0);
     stream.is_orderly = TRUE;
     for (guint i = 0; i < SOAK_HOSTS && problem == NULL; i++) {
-        SoakSlot slot = {.flavour = FLAVOUR_UEFI, .host = i, .recent = g_ptr_array_new()};
+        SoakSlot slot = {.flavour = FLAVOUR_TPM, .host = i, .recent = g_ptr_array_new()};
         uuid_random(slot.uuid);
         for (const VmCommand__CommandCase *kind = lives[i]; *kind != 0 && problem == NULL; kind++) {
             problem = ask(&stream, &slot, *kind);

@@ -148,12 +148,13 @@ static gboolean has_settled(const SoakVm *vm)
     switch (vm->status) {
     case VM_STATUS_UNSPECIFIED: /* No state record yet, or it was refused. */
     case VM_STATUS_CREATED:
-    case VM_STATUS_RUNNING:
     case VM_STATUS_STOPPED:
     case VM_STATUS_DESTROYED:
     case VM_STATUS_EXPUNGED:
     case VM_STATUS_CRASHED:
         return !vm->vm_busy && !vm->volumes_busy && vm->n_deleting == 0;
+    case VM_STATUS_RUNNING: /* What is doomed meanwhile stays until it ends: VOLUME_BUSY. */
+        return !vm->vm_busy && !vm->volumes_busy;
     default:
         return FALSE;
     }

@@ -22,6 +22,11 @@ def audited(data, effect):
     return [(audit, line) for audit in data.audit.values() for line in audit if line["effect"] == effect]
 
 
+def doomed_by(data):
+    return {volume["uuid"] for record in records(data, "host.commands", "delete_volumes")
+            for volume in record["message"]["delete_volumes"]["volumes"]}
+
+
 def last(found):
     """What to damage. A soak in which there is none cannot show that the damage is found."""
     if not found:
@@ -33,8 +38,7 @@ def last(found):
 
 def volume_file_vanishes(data):
     "I1"
-    doomed = {volume["uuid"] for record in records(data, "host.commands", "delete_volumes")
-              for volume in record["message"]["delete_volumes"]["volumes"]}
+    doomed = doomed_by(data)
     kept = [entry for entry in data.disks if not any(uuid in entry["path"] for uuid in doomed)
             and "/nvRam/" in entry["path"]]
     data.disks.remove(last(kept))
@@ -128,6 +132,61 @@ def epoch_goes_back(data):
                 states.append(record)
             seen.add(record["key"])
     last(states)["message"]["vm"]["epoch"] = "0"
+
+
+def tpm_state_vanishes(data):
+    "I1"
+    _, path, _ = last(list(check.tpms_that_ran(check.World(data), doomed_by(data))))
+    data.disks[:] = [entry for entry in data.disks if not entry["path"].startswith(path + "/")]
+
+
+def tpm_folder_is_another(data):
+    "I1"
+    paths = [path for _, path, _ in check.tpms_that_ran(check.World(data), doomed_by(data))]
+    path = last([path for path in paths if paths.count(path) > 1])
+    last([line for _, line in audited(data, "tpm-verified") if line["path"] == path])["inode"] += 1
+
+
+def start_without_its_tpm(data):
+    "I3"
+    created = {line["operation"] for _, line in audited(data, "domain-created")}
+    audit, line = last([found for found in audited(data, "tpm-verified") if found[1]["operation"] in created])
+    audit.remove(line)
+
+
+def step_is_made_otherwise(data):
+    "I7"
+    data.replay["differences"] = 1
+
+
+def step_is_not_made_again(data):
+    "I7"
+    data.replay["steps_not_made"] = 1
+
+
+def state_is_passed_over(data):
+    "I7"
+    data.replay["states_compacted"] = 1
+
+
+def output_is_behind_the_end(data):
+    "I7"
+    data.replay["beyond_end"] = 1
+
+
+def input_is_not_taken(data):
+    "I7"
+    data.replay["not_taken"] = 1
+
+
+def record_is_before_the_journals(data):
+    "I7"
+    data.replay["before_journals"] = 1
+
+
+def replay_knows_fewer_steps(data):
+    "I7"
+    data.replay["steps"] -= 1
 
 
 def reply_is_missing(data):
@@ -252,13 +311,42 @@ def nothing_to_check(data):
         audit[:] = [line for line in audit if line["effect"] != "volume-deleted"]
 
 
+def broker_is_not_killed(data):
+    "K4"
+    data.chaos[:] = [line for line in data.chaos if line["target"] != "broker"]
+
+
+def agents_are_not_killed(data):
+    "K4"
+    data.chaos[:] = [line for line in data.chaos if line["target"] != "host-agent" or line["what"] != "kill"]
+
+
+def no_transaction_is_aborted(data):
+    "K4"
+    data.lost.clear()
+    data.lost["partition-lost"] = 1000
+
+
+def nobody_is_held_amid_a_transaction(data):
+    "K4"
+    data.chaos[:] = [line for line in data.chaos if line["what"] != "zombie"]
+
+
+def nobody_is_fenced(data):
+    "K4"
+    data.lost["aborted"] += data.lost.pop("fenced", 0)
+
+
 DAMAGES = (volume_file_vanishes, second_live_nvram, one_nvram_of_two_vms, start_without_verification,
            start_behind_its_expiry, deletion_without_record, deletion_too_early, content_goes_back, content_of_nobody,
-           template_copied_again, two_domains_on_one_nvram, epoch_goes_back, reply_is_missing, reply_comes_twice,
+           template_copied_again, tpm_state_vanishes, tpm_folder_is_another, start_without_its_tpm,
+           step_is_made_otherwise, step_is_not_made_again, state_is_passed_over, output_is_behind_the_end,
+           input_is_not_taken, record_is_before_the_journals, replay_knows_fewer_steps, two_domains_on_one_nvram, epoch_goes_back, reply_is_missing, reply_comes_twice,
            vm_stays_transitional, host_command_without_report, record_never_stepped, record_stepped_twice,
            domain_is_missing, file_of_nobody, acknowledged_write_is_lost, acknowledged_write_is_another,
            read_record_is_gone, reader_goes_back, reader_passes_one_over, transaction_in_part,
-           output_of_a_step_is_missing, output_comes_twice, two_writers_of_one_state, nothing_to_check)
+           output_of_a_step_is_missing, output_comes_twice, two_writers_of_one_state, broker_is_not_killed,
+           agents_are_not_killed, no_transaction_is_aborted, nobody_is_held_amid_a_transaction, nobody_is_fenced, nothing_to_check)
 
 
 def is_found(data, damage):

@@ -19,9 +19,15 @@ REGRESSION = """
 ## R1. It was lost
 Elsewhere: [them #1](https://example.org/1). `unit/test_a: one`
 """
+INVARIANT = """
+## I1. It lasts
+| tests | `unit/test_a: one` `sim/virtbus-sim: I1, model` `soak/run: I1 it is there` |
+"""
 RESULTS = {
     ("unit", "test_a"): {"passed": ["one", "two"], "failed": ["bad"], "skipped": ["left: no disk"]},
     ("e2e", "test_b"): {"passed": ["three"], "failed": [], "skipped": []},
+    ("sim", "virtbus-sim"): {"passed": ["I1", "I2", "model"], "failed": [], "skipped": []},
+    ("soak", "run"): {"passed": ["I1 it is there"], "failed": [], "skipped": []},
 }
 
 
@@ -79,6 +85,13 @@ def plants():
     yield "a regression that cites nobody is a fault", expect(
         REGRESSION.replace("https:", ""), "R1: It was lost: cites no public issue",
         required=["R1"], words=[])
+    yield "an invariant passes", expect(INVARIANT, required=["I1"], words=[])
+    yield "an invariant without the simulator's check of it is a fault", expect(
+        INVARIANT.replace("sim: I1", "sim: I2"), "I1: It lasts: sim's own check of it is not named",
+        required=["I1"], words=[])
+    yield "an invariant without the soak's check of it is a fault", expect(
+        INVARIANT.replace("soak/run: I1 it is there", ""),
+        "I1: It lasts: soak's own check of it is not named", required=["I1"], words=[])
 
 
 def ctest(ends, status):
