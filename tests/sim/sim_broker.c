@@ -615,6 +615,13 @@ void sim_broker_free(SimBroker *broker)
     g_free(broker);
 }
 
+void sim_broker_leap(SimBroker *broker, gint64 leap_us)
+{
+    if (broker->down_until_us != 0) {
+        broker->down_until_us += leap_us;
+    }
+}
+
 void sim_broker_calm(SimBroker *broker)
 {
     if (sim_broker_is_down(broker)) {

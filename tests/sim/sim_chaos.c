@@ -27,13 +27,15 @@ static void process_chance(SimWorld *world, SimProcess *process)
     }
 }
 
-static void clocks_chance(Sim *sim)
+static void clocks_chance(SimWorld *world)
 {
+    Sim *sim = world->sim;
     if (sim_fault(sim, FAULT_CLOCKS_LEAP)) {
         gint64 leap_us = sim_between(sim, LEAP_LEAST_MS, LEAP_MOST_MS) * SIM_MS;
         sim_say(sim, NULL, "world", "all clocks leap ahead by %" G_GINT64_FORMAT " minutes",
                 leap_us / (60 * SIM_S));
         sim_leap(sim, leap_us);
+        sim_broker_leap(world->broker, leap_us);
     }
 }
 
@@ -43,7 +45,7 @@ static void round_turn(void *data)
     if (world->calm) {
         return;
     }
-    clocks_chance(world->sim);
+    clocks_chance(world);
     for (guint i = 0; i < world->plan->n_hosts; i++) {
         sim_host_chance(world->hosts[i]);
         process_chance(world, sim_host_agent(world->hosts[i]));

@@ -93,6 +93,8 @@ void sim_agent_bus_free(VbAgentBus *bus); /* Its process is dead and unwound. */
 
 /* Calm: the broker is up, slow to nobody, and gives every partition to somebody. */
 void sim_broker_calm(SimBroker *broker);
+/* Behind sim_leap: an outage lasts no less for it. */
+void sim_broker_leap(SimBroker *broker, gint64 leap_us);
 
 /* ---- sim_host.c and what lies below */
 
