@@ -84,7 +84,8 @@ static void look_at_volume_file(const Look *look, const SimFile *file, const cha
                        check_is_forgetful(&check->vms[volume->vm], (int)look->host);
     gboolean may_be_orphan =
         volume != NULL && (check->vms[volume->vm].orphans >> look->host & 1) != 0;
-    if (!sim_judge(SIM_I10, is_left || (!here && (may_be_orphan || *name == '.')))) {
+    gboolean is_orphan = may_be_orphan && (!here || volume->gone);
+    if (!sim_judge(SIM_I10, is_left || is_orphan || (!here && *name == '.'))) {
         return;
     }
     if (*name == '.') {
