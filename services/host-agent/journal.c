@@ -260,7 +260,9 @@ static gboolean entry_load(VbJournal *journal, const char *name, VbJournalFound 
     }
     if (left_uuid != NULL) {
         g_autofree char *path = path_of(journal, left_uuid, ".new");
-        return journal->files->unlink(journal->files, path) == 0 || fail(error, "remove", path);
+        /* Gone where the record of a file that was set aside has been saved meanwhile. */
+        return journal->files->unlink(journal->files, path) == 0 || errno == ENOENT ||
+               fail(error, "remove", path);
     }
     return TRUE;
 }

@@ -98,8 +98,9 @@ typedef struct {
     guint64 forgetful;  /* Somebody destroyed the journal of it there. */
     guint64 unheard;    /* Commands for it may have gone with the host's topic. */
     guint64 unforgiven; /* It was not forgotten: somebody's domain of its uuid stood there. */
-    guint64 crossed;    /* When its record ended, work of that life was left: see vm_forget. */
-    guint64 orphans;   /* Those once forgetful, for ever: what they made then no record may know. */
+    /* Bits of hosts, for ever. */
+    guint64 crossed;   /* When its record ended, work of that life was left: see vm_forget. */
+    guint64 orphans;   /* Those once forgetful: what they made then no record may know. */
     guint64 n_replies; /* That were no repeats. */
 } CheckVm;
 

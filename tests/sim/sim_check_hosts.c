@@ -64,7 +64,6 @@ void check_start_is_done(SimCheck *check, CheckVm *vm)
         guint64 host = G_GUINT64_CONSTANT(1) << start->host;
         vm->forgetful &= ~host;
         vm->unheard &= ~host;
-        vm->crossed &= ~host;
         volume_is_whole(check, start->nvram_uuid, start->nvram_inode);
         volume_is_whole(check, start->tpm_uuid, 0);
     }
@@ -74,11 +73,12 @@ void check_forgotten(SimCheck *check, CheckVm *vm, const HostReport *report)
 {
     int index = check_host_index(check, report->host_uuid);
     guint64 host = index >= 0 ? G_GUINT64_CONSTANT(1) << index : 0;
-    if (report->error == NULL) {
+    if (report->error == NULL &&
+        report->epoch >= vm->epoch) { /* Of this life, and no older one's. */
         vm->forgetful &= ~host;
         vm->unheard &= ~host;
         vm->unforgiven &= ~host;
-    } else if (report->error->code == ERROR_CODE_FOREIGN_DOMAIN) {
+    } else if (report->error != NULL && report->error->code == ERROR_CODE_FOREIGN_DOMAIN) {
         vm->unforgiven |= host;
     }
 }

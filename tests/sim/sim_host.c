@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "services/host-agent/heartbeat.h"
+#include "services/host-agent/volumes.h"
 
 enum {
     START_MOST_US = 60 * SIM_S,
@@ -107,6 +108,7 @@ static void agent_free(SimHost *host)
     sim_files_close_all(host);
     host->agent = NULL;
     host->bus = NULL;
+    g_clear_pointer(&host->vb.failed_syncs, failed_syncs_free);
     host->process = NULL;
     host->leap_ms = 0;
     host->ahead_ms = 0;
@@ -184,6 +186,7 @@ void sim_host_start_agent(SimHost *host)
         .host = &host->vb, .drain_timeout_ms = DRAIN_MS, .version = "simulated"};
     g_autofree char *name = g_strdup_printf("agent-%u", host->index);
     host->n_starts++;
+    host->vb.failed_syncs = failed_syncs_new();
     host->process = sim_process_new(host->sim, name, agent_gone, host);
     host->agent = agent_new(&config);
     host->bus = sim_agent_bus_new(host->world, host, report_fate, host);

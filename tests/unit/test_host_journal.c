@@ -309,6 +309,36 @@ static void bad_files_are_set_aside(void **state)
     expect_bad(w, others, size_bytes); /* Whole, but another VM's. */
 }
 
+static void found_and_saved(void *data, const char *vm_uuid, GBytes *packed, const char *problem)
+{
+    World *w = data;
+    found(w, vm_uuid, packed, problem);
+    if (packed == NULL) {
+        assert_true(save(w, vm_uuid, 5));
+    }
+}
+
+/* Found by the simulator (seed 15751): the record that takes the place of one that was set aside
+ * goes the way of the file that a crash has left. */
+static void what_a_crash_left_may_be_used_while_loading(void **state)
+{
+    World *w = *state;
+    static const char *const left[] = {VM ".vm.new", OTHER ".vm.new", VM ".vm.bad",
+                                       OTHER ".vm.bad"};
+    g_autoptr(GError) error = NULL;
+    load(w);
+    for (size_t i = 0; i < G_N_ELEMENTS(left); i++) {
+        g_autofree char *path = file_of(w, left[i]);
+        assert_true(g_file_set_contents(path, "x", 1, NULL));
+    }
+    if (!journal_load(w->journal, found_and_saved, w, &error)) {
+        fail_msg("%s", error->message);
+    }
+    load(w);
+    assert_int_equal(offset_found(w, VM), 5);
+    assert_int_equal(offset_found(w, OTHER), 5);
+}
+
 static void strange_names_are_left_alone(void **state)
 {
     World *w = *state;
@@ -337,6 +367,7 @@ int main(void)
         ROW(save_cut_off_anywhere_leaves_the_old_or_the_new_record),
         ROW(first_save_cut_off_leaves_nothing),
         ROW(bad_files_are_set_aside),
+        ROW(what_a_crash_left_may_be_used_while_loading),
         ROW(strange_names_are_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
