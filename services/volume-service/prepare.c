@@ -229,12 +229,24 @@ void prepare_end(VolumeContext *ctx, Error *error)
     answer(ctx, error, NULL);
 }
 
+Error *prepare_too_late(VolumeContext *ctx)
+{
+    return error_make(ctx->arena, ERROR_CODE_TIMEOUT,
+                      "the volumes of VM %s were not ready in time: ask again", ctx->vm_uuid);
+}
+
+Error *prepare_check_time(VolumeContext *ctx, gint64 expires_ms)
+{
+    return expires_ms - DEADLINE_MARGIN_MS <= ctx->now_ms ? prepare_too_late(ctx) : NULL;
+}
+
 void prepare_plan(VolumeContext *ctx)
 {
     VolumeOperation *operation = ctx->record->operation;
     const PrepareVolumes *prepare = operation->prepare;
     gboolean wait = FALSE;
-    Error *error = check_disks(ctx, prepare->spec);
+    Error *error = prepare_check_time(ctx, operation->expires_ms);
+    error = error != NULL ? error : check_disks(ctx, prepare->spec);
     error = error != NULL ? error : check_storage(ctx, prepare);
     error = error != NULL ? error : check_places(ctx, operation->host_uuid);
     error = error != NULL ? error : check_number(ctx, prepare);

@@ -51,12 +51,6 @@ static void refuse_prepare(VolumeContext *ctx, const VolumeCommand *command, Err
     event->volumes_prepared->error = error;
 }
 
-static Error *too_late(VolumeContext *ctx)
-{
-    return error_make(ctx->arena, ERROR_CODE_TIMEOUT,
-                      "the volumes of VM %s were not ready in time: ask again", ctx->vm_uuid);
-}
-
 /* A start may have to wait until an old variable store is gone: its retry is due now, not later. */
 static void hurry_deletions(VolumeContext *ctx)
 {
@@ -84,13 +78,17 @@ static void prepare_volumes(VolumeContext *ctx, const VolumeCommand *command)
                                   ctx->vm_uuid));
         return;
     }
-    if (command->expires_ms <= ctx->now_ms) {
-        refuse_prepare(ctx, command, too_late(ctx));
+    Error *late = prepare_check_time(ctx, command->expires_ms);
+    if (late != NULL) {
+        refuse_prepare(ctx, command, late);
         return;
     }
     VolumeOperation *operation = operation_begin(ctx, command, VOLUME_OPERATION_KIND_PREPARE);
     operation->host_uuid = command->prepare_volumes->host_uuid;
     operation->prepare = command->prepare_volumes;
+    if (ctx->record->vm_expunged) {
+        ctx->record->epoch = command->epoch; /* Of a new life; the old one's mean nothing to it. */
+    }
     ctx->record->vm_expunged = FALSE;
     hurry_deletions(ctx);
     prepare_plan(ctx);
@@ -353,7 +351,7 @@ static Error *late_cause(VolumeContext *ctx)
             return volume->last_error;
         }
     }
-    return too_late(ctx);
+    return prepare_too_late(ctx);
 }
 
 static void on_deadline(VolumeContext *ctx, const DeadlineElapsed *elapsed)

@@ -96,14 +96,18 @@ static gboolean has_unread(const SimCheck *check, const CheckVm *vm, guint host)
     return FALSE;
 }
 
-/* Hosts that have not done all that was asked of them in the life that ends; all of them while
- * volumes of it are to be deleted, for their epochs go on. A record is to be kept for longer than that
- * takes (expunged.keep); here it may be a minute, and a clock may leap. */
+/* Hosts that have not done all that was asked of them in the life that ends. A record is to be kept
+ * for longer than that takes (expunged.keep); here it may be a minute, and a clock may leap. */
 static guint64 unfinished_hosts(const SimCheck *check, const CheckVm *vm)
 {
     guint64 hosts = 0;
     for (guint i = 0; i < check->world->plan->n_hosts; i++) {
-        hosts |= (guint64)(vm->volumes->len > 0 || has_unread(check, vm, i)) << i;
+        gboolean is_left = has_unread(check, vm, i);
+        for (guint j = 0; j < vm->volumes->len; j++) {
+            const CheckVolume *volume = g_ptr_array_index(vm->volumes, j);
+            is_left = is_left || strcmp(volume->host_uuid, check->world->host_uuids[i]) == 0;
+        }
+        hosts |= (guint64)is_left << i;
     }
     return hosts;
 }

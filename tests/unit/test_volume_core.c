@@ -287,6 +287,36 @@ static void volume_beyond_the_limit_is_refused(void **state)
     }
 }
 
+/* Volumes of the uuid's earlier life are still to be deleted. */
+static void life_that_begins_has_epochs_of_its_own(void **state)
+{
+    World *world = *state;
+    volume_on(world, HOST_A, VOLUME_TYPE_ROOT, VOLUME_STATUS_DELETING);
+    record(world)->epoch = 6;
+    record(world)->vm_expunged = TRUE;
+    VolumeCommand *command = prepare_command(world);
+    disk_add(world, command->prepare_volumes->spec, VOLUME_TYPE_DATA, 0);
+    command->prepare_volumes->host_uuid = arena_strdup(world->arena, HOST_B);
+    command->epoch = 1;
+    give(world, command);
+    assert_int_equal(sent_to(world, HOST_B)->epoch, 1);
+    /* Within a life they only grow. */
+    record(world)->operation = NULL;
+    record(world)->epoch = 3;
+    give(world, command);
+    assert_int_equal(sent_to(world, HOST_B)->epoch, 3);
+}
+
+static void host_is_not_asked_for_what_has_expired(void **state)
+{
+    World *world = *state;
+    VolumeCommand *command = prepare_with_store(world);
+    command->expires_ms = NOW_MS + 1;
+    give(world, command);
+    expect_not_prepared(world, ERROR_CODE_TIMEOUT);
+    assert_null(world->state);
+}
+
 static void nothing_is_prepared_while_all_is_expunged(void **state)
 {
     World *world = *state;
@@ -502,6 +532,8 @@ int main(void)
         TEST(vm_at_its_limit_can_still_start),
         TEST(volume_beyond_the_limit_is_refused),
         TEST(firmware_beyond_the_limit_is_not_kept),
+        TEST(life_that_begins_has_epochs_of_its_own),
+        TEST(host_is_not_asked_for_what_has_expired),
         TEST(nothing_is_prepared_while_all_is_expunged),
         TEST(disk_is_no_store_and_shares_no_volume),
         TEST(store_is_not_replaced_while_a_start_is_prepared),
