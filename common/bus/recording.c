@@ -155,6 +155,13 @@ gboolean recording_write(VbRecordingWriter *writer, guint source, const VbBusRec
                     of->topic, of->partition, record->offset);
         return FALSE;
     }
+    if (record->time_ms < 0 || record->time_ms > RECORDING_MAX_TIME_MS) {
+        g_set_error(error, RECORDING_ERROR, RECORDING_ERROR_RECORD,
+                    "record %s/%d@%" G_GINT64_FORMAT " cannot be written: %" G_GINT64_FORMAT
+                    " ms is no time that a broker gives",
+                    of->topic, of->partition, record->offset, record->time_ms);
+        return FALSE;
+    }
     writer->source = source;
     writer->offset = record->offset;
     writer->n_records++;

@@ -20,7 +20,7 @@ typedef enum {
     RECORDING_ERROR_FORMAT,  /* It is no recording, or one of a newer format. */
     RECORDING_ERROR_CUT_OFF, /* It ends before its end. */
     RECORDING_ERROR_DAMAGED, /* Its bytes are not what was written. */
-    RECORDING_ERROR_RECORD,  /* The record cannot be written: too large, or out of order. */
+    RECORDING_ERROR_RECORD, /* The record cannot be written: too large, out of order, of no time. */
 } VbRecordingError;
 
 enum {

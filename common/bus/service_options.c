@@ -5,6 +5,9 @@
 
 #include "common/base/text.h"
 
+/* Times far ahead are added to: a century is enough, and never overflows. */
+#define KEEP_MAX_MS (G_GINT64_CONSTANT(36500) * 24 * 3600 * 1000)
+
 static const char *const secure_boot_words[] = {"off", "on", NULL};
 static const char *const nvram_policy_words[] = {"default", "all-uefi", NULL};
 
@@ -28,6 +31,7 @@ const VbOption service_options[] = {
     {.name = "nvram.retain",
      .type = VB_OPTION_DURATION,
      .fallback = "30d",
+     .max = KEEP_MAX_MS,
      .help = "How long an NVRAM volume is kept that its VM no longer needs. 0: not at all."},
     {.name = "start.timeout",
      .type = VB_OPTION_DURATION,
@@ -50,6 +54,7 @@ const VbOption service_options[] = {
     {.name = "allowed.skew",
      .type = VB_OPTION_DURATION,
      .fallback = "2s",
+     .max = 3600000,
      .help = "How much any two clocks of the deployment may differ."},
     {.name = "delete.retry",
      .type = VB_OPTION_DURATION,
@@ -61,6 +66,7 @@ const VbOption service_options[] = {
     {.name = "expunged.keep",
      .type = VB_OPTION_DURATION,
      .fallback = "15d",
+     .max = KEEP_MAX_MS,
      .help = "How long an expunged VM's uuid stays taken. Longer than the retention of the input "
              "topics."},
     {.name = "default.storage",

@@ -210,6 +210,22 @@ static void records_out_of_order_are_not_written(void **state)
     }
 }
 
+static void record_of_no_time_is_not_written(void **state)
+{
+    (void)state;
+    static const gint64 times[] = {-1, G_MAXINT64, RECORDING_MAX_TIME_MS + 1};
+    for (gsize i = 0; i < G_N_ELEMENTS(times); i++) {
+        RecordingHeader header = header_make();
+        g_autoptr(GError) error = NULL;
+        g_autoptr(GOutputStream) stream = g_memory_output_stream_new_resizable();
+        g_autoptr(VbRecordingWriter) writer = recording_writer_new(stream, &header, NULL);
+        VbBusRecord record = record_make(7);
+        record.time_ms = times[i];
+        assert_false(recording_write(writer, 0, &record, &error));
+        assert_int_equal(error->code, RECORDING_ERROR_RECORD);
+    }
+}
+
 /* ---- The file */
 
 static char *folder;
@@ -297,6 +313,7 @@ int main(void)
         cmocka_unit_test(bytes_behind_the_end_are_damage),
         cmocka_unit_test(hostile_lengths_take_no_memory),
         cmocka_unit_test(records_out_of_order_are_not_written),
+        cmocka_unit_test(record_of_no_time_is_not_written),
         FILE_TEST(only_a_whole_recording_takes_the_place_of_another),
         FILE_TEST(a_recording_that_fails_leaves_no_file),
         FILE_TEST(what_is_no_regular_file_is_left_alone),

@@ -431,6 +431,27 @@ static void test_journal_that_is_none_is_found(void **state)
     assert_true(replay(world)->n_differences > 0);
 }
 
+/* A sum of what it says must not overflow in a core. */
+static void test_journal_of_impossible_times_is_found(void **state)
+{
+    World *world = *state;
+    GPtrArray *journals = records_of(world, TOPIC_VM_JOURNAL, NULL, 1);
+    Journal *journal = message_of(world, journals, 0);
+    gint64 *times[] = {&journal->settings->start_timeout_ms, &journal->settings->expunged_keep_ms,
+                       &journal->steps[0]->time_ms};
+    static const gint64 wrong[] = {G_MAXINT64, -1};
+    for (size_t i = 0; i < G_N_ELEMENTS(times) * G_N_ELEMENTS(wrong); i++) {
+        gint64 *time_ms = times[i / G_N_ELEMENTS(wrong)];
+        gint64 right_ms = *time_ms;
+        *time_ms = wrong[i % G_N_ELEMENTS(wrong)];
+        value_set(journals, 0, journal);
+        assert_true(is_found(replay(world), ""));
+        *time_ms = right_ms;
+    }
+    value_set(journals, 0, journal);
+    assert_equal(replay(world));
+}
+
 /* As after fourteen days: journals, inputs and outputs have lost their oldest records. */
 static void forget_before(World *world, VbTopic topic, guint n)
 {
@@ -583,6 +604,7 @@ int main(void)
         TEST(test_input_taken_twice_is_found),
         TEST(test_missing_input_is_found),
         TEST(test_journal_that_is_none_is_found),
+        TEST(test_journal_of_impossible_times_is_found),
         TEST(test_vm_begins_where_its_state_is_certain),
         TEST(test_unknown_beginning_is_counted),
         TEST(test_one_vm_alone),
