@@ -113,7 +113,7 @@ static void checked_in_recordings_are_made_again(void **state)
 {
     (void)state;
     g_autoptr(GPtrArray) names = recordings_in(CHECKED_IN);
-    assert_true(names->len > 0);
+    guint n_of_today = 0;
     for (guint i = 0; i < names->len; i++) {
         const char *name = g_ptr_array_index(names, i);
         g_autoptr(VbReplayResult) result = replay_at(CHECKED_IN, name);
@@ -121,8 +121,10 @@ static void checked_in_recordings_are_made_again(void **state)
         assert_all_was_judged(name, result);
         if (is_of_today(result)) {
             assert_int_equal(result->n_logic_differences, 0);
+            n_of_today++;
         }
     }
+    assert_true(n_of_today > 0); /* Else any change of a step would pass: see the README. */
 }
 
 static void older_logic_is_told_as_such(void **state)

@@ -49,6 +49,21 @@ static void check_tpm(SimCheck *check, const CheckVm *vm, CheckVolume *volume)
     }
 }
 
+/* What the last guest has left is there, whether one runs or not, and in a store that is kept too. */
+static void check_content(SimCheck *check, const CheckVm *vm, const SimFile *file)
+{
+    const CheckCounter *counter = check_counter(check, file->inode);
+    guint64 found = 0;
+    if (!sim_judge(SIM_I5, counter->excused)) {
+        return;
+    }
+    if (!sim_nvram_counter(file->bytes, file->size_bytes, &found) || found != counter->last) {
+        sim_fail(check->sim, "I5", vm->uuid,
+                 "%s holds %" G_GUINT64_FORMAT ", its last guest has left %" G_GUINT64_FORMAT,
+                 file->path, found, counter->last);
+    }
+}
+
 /* What is true of every file that was acknowledged. */
 static void check_file(SimCheck *check, const CheckVm *vm, CheckVolume *volume, gboolean first)
 {
@@ -78,6 +93,8 @@ static void check_file(SimCheck *check, const CheckVm *vm, CheckVolume *volume, 
                  file.path, file.length_bytes, volume->size_bytes);
     } else if (file.length_bytes == 0) {
         sim_fail(check->sim, "I1", vm->uuid, "%s is empty", file.path);
+    } else if (volume->type == VOLUME_TYPE_NV_RAM) {
+        check_content(check, vm, &file);
     }
 }
 
