@@ -118,7 +118,7 @@ gboolean check_is_excused(SimCheck *check, const CheckVm *vm)
     SimDomain domain;
     gboolean is_foreign = check_domain_find(check, (guint)host, vm, &domain) && !domain.ours;
     return is_foreign || check_is_forgetful(vm, host) ||
-           ((vm->unheard | vm->crossed) >> host & 1) != 0;
+           ((vm->unheard | vm->unforgiven | vm->crossed) >> host & 1) != 0;
 }
 
 static void check_deadline(SimCheck *check, const CheckVm *vm, gint64 deadline_ms, const char *what)
