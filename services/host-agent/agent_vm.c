@@ -314,8 +314,8 @@ void agent_vm_advance(VbAgent *agent, VbAgentVm *vm)
     send_next(agent, vm);
 }
 
-/* Mostly it is the one that a start of ours makes: once that has ended, its domain is expected. But
- * libvirtd may begin with a create when its agent is dead, and the next one has looked for it. */
+/* Mostly it is the one that a start of ours makes: once that has succeeded, its domain is expected.
+ * But libvirtd may begin with a create when its agent is dead, and the next one has looked for it. */
 void agent_vm_came_up(VbAgent *agent, const char *vm_uuid)
 {
     VbAgentVm *vm = g_hash_table_lookup(agent->vms, vm_uuid);

@@ -11,10 +11,10 @@
  *      | settled                            | gone
  *     Looking ------------------------------'------------------> Undoing (a start was cut off)
  *      ^
- *      `--- the agent starts; libvirt is back; the domain is said to have ended
+ *      `--- the agent starts; libvirt is back; a domain is said to have ended, or to have come up
  *
  * Working without a command unplugs loose ports: those of NICs that a running guest does not have,
- * left by an attach or a detach while OVS was away. Nothing waits for it but the next command.
+ * left by an attach, a detach or an earlier domain's clean-up while OVS was away. Nothing waits for it but the next command.
  *
  * The shell (agent.c) makes the new HostVm durable BEFORE it runs the effect or sends a report: an
  * intent is on disk before the effect, a report before it is sent. An effect that a crash cut off
@@ -99,7 +99,7 @@ typedef enum {
     HOST_INPUT_COMMAND, /* Only a VM whose phase is Idle takes one up; the others wait. */
     HOST_INPUT_DONE,    /* The effect that was asked for has ended. */
     HOST_INPUT_DOMAIN_EVENT,
-    HOST_INPUT_LOOK,           /* The agent has started, or libvirt is back. No effect runs. */
+    HOST_INPUT_LOOK,           /* See Looking above. No effect runs. */
     HOST_INPUT_AGAIN,          /* host_vm_wants_look, and some time has passed. Likewise. */
     HOST_INPUT_ACKNOWLEDGED,   /* The broker has the oldest report of the outbox. */
     HOST_INPUT_TOPIC_REPLACED, /* The command topic is another one: its offsets begin anew. */
