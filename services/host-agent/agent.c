@@ -61,7 +61,11 @@ static void on_listed(VbAgent *agent, const VbAgentMessage *message)
 {
     agent->listing = FALSE;
     if (message->listed == NULL) {
-        return; /* Asked again when the loop comes round, or when libvirt is back. */
+        agent->list_wanted = TRUE;
+        return; /* Asked again from time to time, and when libvirt is back. */
+    }
+    if (agent->list_wanted) {
+        agent_work_list(agent);
     }
     for (char **vm_uuid = message->listed; *vm_uuid != NULL; vm_uuid++) {
         if (g_hash_table_contains(agent->vms, *vm_uuid)) {
@@ -221,6 +225,9 @@ static void tick(VbAgent *agent, guint n_ticks)
     agent_vms_remove_forgotten(agent);
     agent_work_sync(agent, paths);
     agent_work_info(agent);
+    if (agent->list_wanted) {
+        agent_work_list(agent);
+    }
 }
 
 /* --- The loop */

@@ -89,8 +89,9 @@ struct VbAgent {
     gint64 committed;    /* When forgotten VMs were last removed. */
     gint64 started_ms;
     struct VbAgentThreads *threads;
-    gboolean listed;  /* Every domain is known: commands may be taken. */
-    gboolean listing; /* A chore: at most one of each kind at a time. */
+    gboolean listed;      /* Every domain is known: commands may be taken. */
+    gboolean list_wanted; /* Once more: the last one failed, or may be older than what came up. */
+    gboolean listing;     /* A chore: at most one of each kind at a time. */
     gboolean opening;
     gboolean informing;
     gboolean syncing;

@@ -211,6 +211,7 @@ static void chore_push(VbAgent *agent, ChoreKind kind, GPtrArray *paths)
 
 void agent_work_list(VbAgent *agent)
 {
+    agent->list_wanted = agent->listing;
     if (!agent->listing) {
         agent->listing = TRUE;
         chore_push(agent, CHORE_LIST, NULL);

@@ -445,6 +445,16 @@ static void commands_are_read_when_it_is_known_what_runs(void **state)
     expect_calls("list open");
 }
 
+/* The list that is made may have been begun before it came up. */
+static void domain_that_comes_up_while_all_are_listed_is_listed_too(void **state)
+{
+    (void)state;
+    g_autoptr(GError) error = NULL;
+    agent_domain_event(world->agent, VM, DOMAIN_EVENT_STARTED, STOP_REASON_UNSPECIFIED, 0);
+    assert_false(agent_run(world->agent, &bus, &error));
+    expect_calls("list list open");
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -462,6 +472,7 @@ int main(void)
         TEST(domain_of_a_start_that_runs_is_not_looked_at),
         TEST(domain_that_nobody_knows_is_asked_for),
         TEST(commands_are_read_when_it_is_known_what_runs),
+        TEST(domain_that_comes_up_while_all_are_listed_is_listed_too),
     };
     return cmocka_run_group_tests_name("agent_shell", tests, NULL, NULL);
 }
